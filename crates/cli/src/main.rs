@@ -1,0 +1,5 @@
+//! The `dmls` command.
+
+fn main() {
+    println!("dmls {}", env!("CARGO_PKG_VERSION"));
+}

@@ -1,0 +1,138 @@
+//! Hash, MAC and KDF (RFC 9420 s5.1, s8), over sha2 in both providers.
+
+use std::fmt;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256, Sha384, Sha512};
+use subtle::ConstantTimeEq;
+
+use super::{CryptoError, Secret};
+use crate::codec::{Encode, opaque_type};
+
+opaque_type! {
+    /// A MAC: a confirmation tag or a membership tag (RFC 9420 s6.1, s6.2).
+    pub struct Tag;
+}
+
+/// The hash function of a suite; its HMAC and HKDF go with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HashAlgorithm {
+    /// SHA-256, 32 bytes.
+    Sha256,
+    /// SHA-384, 48 bytes.
+    Sha384,
+    /// SHA-512, 64 bytes.
+    Sha512,
+}
+
+macro_rules! with_hash {
+    ($algorithm:expr, $H:ident => $body:expr) => {
+        match $algorithm {
+            HashAlgorithm::Sha256 => {
+                type $H = Sha256;
+                $body
+            }
+            HashAlgorithm::Sha384 => {
+                type $H = Sha384;
+                $body
+            }
+            HashAlgorithm::Sha512 => {
+                type $H = Sha512;
+                $body
+            }
+        }
+    };
+}
+
+impl HashAlgorithm {
+    /// Output length in bytes: `KDF.Nh`.
+    pub fn length(self) -> usize {
+        match self {
+            Self::Sha256 => 32,
+            Self::Sha384 => 48,
+            Self::Sha512 => 64,
+        }
+    }
+
+    /// `Hash(parts[0] || parts[1] || ..)`.
+    pub fn hash(self, parts: &[&[u8]]) -> Vec<u8> {
+        with_hash!(self, H => {
+            let mut hash = H::new();
+            for part in parts {
+                Digest::update(&mut hash, part);
+            }
+            hash.finalize().to_vec()
+        })
+    }
+
+    /// `HMAC(key, parts[0] || parts[1] || ..)`.
+    pub(crate) fn hmac(self, key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
+        with_hash!(self, H => {
+            let mut mac = Hmac::<H>::new_from_slice(key).expect("HMAC takes keys of any length");
+            for part in parts {
+                mac.update(part);
+            }
+            mac.finalize().into_bytes().to_vec()
+        })
+    }
+
+    /// `KDF.Extract(salt, ikm)` (RFC 5869 s2.2), the input keying material in parts.
+    pub(crate) fn extract(self, salt: &[u8], ikm: &[&[u8]]) -> Secret {
+        Secret::new(self.hmac(salt, ikm))
+    }
+
+    /// `KDF.Expand(prk, info, length)` (RFC 5869 s2.3), the info in parts.
+    pub(crate) fn expand(self, prk: &[u8], info: &[&[u8]], length: usize) -> Secret {
+        debug_assert!(length <= 255 * self.length());
+        with_hash!(self, H => {
+            let keyed = Hmac::<H>::new_from_slice(prk).expect("HMAC takes keys of any length");
+            let mut out = zeroize::Zeroizing::new(Vec::with_capacity(length));
+            let mut block = zeroize::Zeroizing::new(Vec::new());
+            for counter in 1..=length.div_ceil(self.length()) {
+                let mut mac = keyed.clone();
+                mac.update(&block);
+                for part in info {
+                    mac.update(part);
+                }
+                mac.update(&[counter as u8]);
+                *block = mac.finalize().into_bytes().to_vec();
+                let wanted = (length - out.len()).min(block.len());
+                out.extend_from_slice(&block[..wanted]);
+            }
+            Secret::new(std::mem::take(&mut *out))
+        })
+    }
+
+    /// `ExpandWithLabel(secret, label, context, length)` (RFC 9420 s8).
+    ///
+    /// ```text
+    /// struct { uint16 length; opaque label<V> = "MLS 1.0 " + Label; opaque context<V>; } KDFLabel;
+    /// ```
+    pub(crate) fn expand_with_label(self, secret: &[u8], label: &str, context: &[u8], length: usize) -> Secret {
+        let mut info = Vec::with_capacity(2 + 1 + 8 + label.len() + 4 + context.len());
+        (length as u16).encode(&mut info);
+        labelled(label, context, &mut info);
+        self.expand(secret, &[&info], length)
+    }
+}
+
+/// `opaque label<V> = "MLS 1.0 " + Label; opaque content<V>`: the frame of every labelled operation (RFC 9420 s5.1, s8).
+pub(super) fn labelled(label: &str, content: &[u8], out: &mut Vec<u8>) {
+    let mut full = b"MLS 1.0 ".to_vec();
+    full.extend_from_slice(label.as_bytes());
+    full.encode(out);
+    content.encode(out);
+}
+
+impl Tag {
+    /// Compares in constant time.
+    pub(crate) fn verify(&self, expected: &Tag) -> Result<(), CryptoError> {
+        if self.as_bytes().ct_eq(expected.as_bytes()).into() { Ok(()) } else { Err(CryptoError::InvalidTag) }
+    }
+}
+
+impl fmt::Display for HashAlgorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}

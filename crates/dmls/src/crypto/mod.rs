@@ -1,0 +1,24 @@
+//! Cryptographic objects (RFC 9420 s5.1, s5.2), HPKE (RFC 9180) and the providers underneath.
+
+#[cfg(feature = "aws-lc-rs")]
+mod aws_lc;
+mod error;
+mod hash_ref;
+mod hpke;
+mod kdf;
+mod provider;
+#[cfg(feature = "rustcrypto")]
+mod rust_crypto;
+mod secret;
+mod signature;
+mod suite;
+
+pub use error::CryptoError;
+pub use hash_ref::{KeyPackageRef, ProposalRef};
+pub use hpke::{HpkeCiphertext, HpkeKeyPair, HpkePrivateKey, HpkePublicKey, KemOutput};
+pub use kdf::{HashAlgorithm, Tag};
+pub use provider::{Aead, CryptoProvider, Curve, Provider, SignatureScheme};
+pub use secret::Secret;
+pub(crate) use secret::secret_type;
+pub use signature::{Signature, SignatureKeyPair, SignaturePrivateKey, SignaturePublicKey};
+pub use suite::Suite;

@@ -1,0 +1,109 @@
+//! Code points of the IANA registries (RFC 9420 s17).
+
+use crate::codec::code_points;
+
+code_points! {
+    /// A protocol version (RFC 9420 s6).
+    pub struct ProtocolVersion(u16) {
+        /// RFC 9420.
+        MLS10 = 1 => "mls10";
+    }
+}
+
+code_points! {
+    /// A cipher suite (RFC 9420 s17.1).
+    pub struct CipherSuite(u16) {
+        /// X25519, AES-128-GCM, SHA-256, Ed25519: the suite that every client supports.
+        X25519_AES128 = 1 => "MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519";
+        /// P-256, AES-128-GCM, SHA-256, ECDSA.
+        P256_AES128 = 2 => "MLS_128_DHKEMP256_AES128GCM_SHA256_P256";
+        /// X25519, ChaCha20-Poly1305, SHA-256, Ed25519.
+        X25519_CHACHA20 = 3 => "MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519";
+        /// X448, AES-256-GCM, SHA-512, Ed448.
+        X448_AES256 = 4 => "MLS_256_DHKEMX448_AES256GCM_SHA512_Ed448";
+        /// P-521, AES-256-GCM, SHA-512, ECDSA.
+        P521_AES256 = 5 => "MLS_256_DHKEMP521_AES256GCM_SHA512_P521";
+        /// X448, ChaCha20-Poly1305, SHA-512, Ed448.
+        X448_CHACHA20 = 6 => "MLS_256_DHKEMX448_CHACHA20POLY1305_SHA512_Ed448";
+        /// P-384, AES-256-GCM, SHA-384, ECDSA.
+        P384_AES256 = 7 => "MLS_256_DHKEMP384_AES256GCM_SHA384_P384";
+    }
+}
+
+code_points! {
+    /// What an MLSMessage carries (RFC 9420 s17.2).
+    pub struct WireFormat(u16) {
+        /// A signed message that is not encrypted.
+        PUBLIC_MESSAGE = 1 => "mls_public_message";
+        /// A signed and encrypted message.
+        PRIVATE_MESSAGE = 2 => "mls_private_message";
+        /// An invitation for new members.
+        WELCOME = 3 => "mls_welcome";
+        /// What an external joiner needs.
+        GROUP_INFO = 4 => "mls_group_info";
+        /// What is needed to add a client.
+        KEY_PACKAGE = 5 => "mls_key_package";
+    }
+}
+
+code_points! {
+    /// An extension type (RFC 9420 s17.3).
+    pub struct ExtensionType(u16) {
+        /// Leaf: an identifier for the application.
+        APPLICATION_ID = 1 => "application_id";
+        /// GroupInfo: the ratchet tree.
+        RATCHET_TREE = 2 => "ratchet_tree";
+        /// GroupContext: what every member must support.
+        REQUIRED_CAPABILITIES = 3 => "required_capabilities";
+        /// GroupInfo: the key for external commits.
+        EXTERNAL_PUB = 4 => "external_pub";
+        /// GroupContext: who may send proposals from outside.
+        EXTERNAL_SENDERS = 5 => "external_senders";
+        /// GroupContext: this group uses the draft's key schedule (DESIGN s3.4, R9; private use).
+        DMLS = 0xf0d5 => "dmls";
+    }
+}
+
+impl ExtensionType {
+    /// Whether it is one of the five that need not, and must not, be listed in capabilities (RFC 9420 s7.2).
+    pub fn is_default(self) -> bool {
+        (1..=5).contains(&self.0)
+    }
+}
+
+code_points! {
+    /// A proposal type (RFC 9420 s17.4).
+    pub struct ProposalType(u16) {
+        /// Adds a client.
+        ADD = 1 => "add";
+        /// Replaces the sender's leaf.
+        UPDATE = 2 => "update";
+        /// Removes a member.
+        REMOVE = 3 => "remove";
+        /// Mixes a pre-shared key into the key schedule.
+        PSK = 4 => "psk";
+        /// Ends the group in favour of another.
+        REINIT = 5 => "reinit";
+        /// Starts an external commit.
+        EXTERNAL_INIT = 6 => "external_init";
+        /// Replaces the extensions of the GroupContext.
+        GROUP_CONTEXT_EXTENSIONS = 7 => "group_context_extensions";
+    }
+}
+
+impl ProposalType {
+    /// Whether it is one of the seven of RFC 9420, which need not be listed in capabilities (s7.2).
+    pub fn is_default(self) -> bool {
+        (1..=7).contains(&self.0)
+    }
+}
+
+code_points! {
+    /// A credential type (RFC 9420 s17.5).
+    pub struct CredentialType(u16) {
+        /// A bare identity.
+        BASIC = 1 => "basic";
+        /// A certificate chain.
+        X509 = 2 => "x509";
+    }
+}
