@@ -1,9 +1,23 @@
 //! Decentralized Messaging Layer Security: RFC 9420 underneath, draft-kohbrok-mls-dmls-02 on top.
 
-// The provider table and the typed stages make many internal items `pub` in private modules on purpose.
 #[cfg(not(any(feature = "aws-lc-rs", feature = "rustcrypto")))]
 compile_error!("dmls needs a provider of primitives: enable the feature `aws-lc-rs` or `rustcrypto`");
 
 pub mod codec;
+pub mod credential;
 pub mod crypto;
+mod error;
+pub mod extension;
+pub mod framing;
+pub mod key_package;
+pub mod key_schedule;
+pub mod message;
+mod pprf;
 pub mod registry;
+mod secret_tree;
+mod time;
+pub mod tree;
+
+pub use error::{Error, Limit, RecordsError, Rule, Unsupported, Usage};
+pub use key_schedule::EpochId;
+pub use time::{Lifetime, Time};

@@ -1,0 +1,14 @@
+//! Message framing (RFC 9420 s6).
+
+mod content;
+mod message;
+mod private;
+mod public;
+mod sender_data;
+
+pub use content::{Content, ContentType, FramedContent, FramedContentAuthData, Sender};
+pub(crate) use content::{AuthenticatedContent, Verified};
+pub use message::MlsMessage;
+pub use private::PrivateMessage;
+pub use public::PublicMessage;
+pub(crate) use sender_data::SenderData;

@@ -1,0 +1,53 @@
+//! Key packages (RFC 9420 s10).
+
+use crate::codec::{Encode, wire_struct};
+use crate::crypto::{CryptoError, HpkePublicKey, KeyPackageRef, Signature, SignaturePrivateKey, Suite};
+use crate::extension::Extensions;
+use crate::registry::{CipherSuite, ProtocolVersion};
+use crate::tree::LeafNode;
+
+/// What someone publishes so that others can add it to a group.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeyPackage {
+    /// mls10.
+    pub version: ProtocolVersion,
+    /// The suite of the group that it can be added to.
+    pub cipher_suite: CipherSuite,
+    /// Encrypts the Welcome; used once.
+    pub init_key: HpkePublicKey,
+    /// The leaf that will stand in the tree.
+    pub leaf_node: LeafNode,
+    /// More about it.
+    pub extensions: Extensions,
+    /// Over all of the above, by the leaf's signature key.
+    pub signature: Signature,
+}
+
+wire_struct!(KeyPackage { version, cipher_suite, init_key, leaf_node, extensions, signature });
+
+impl KeyPackage {
+    /// KeyPackageTBS.
+    fn to_be_signed(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(512);
+        self.version.encode(&mut out);
+        self.cipher_suite.encode(&mut out);
+        self.init_key.encode(&mut out);
+        self.leaf_node.encode(&mut out);
+        self.extensions.encode(&mut out);
+        out
+    }
+
+    pub(crate) fn sign(&mut self, suite: &Suite, key: &SignaturePrivateKey) -> Result<(), CryptoError> {
+        self.signature = suite.sign_with_label(key, "KeyPackageTBS", &self.to_be_signed())?;
+        Ok(())
+    }
+
+    pub(crate) fn verify_signature(&self, suite: &Suite) -> Result<(), CryptoError> {
+        suite.verify_with_label(&self.leaf_node.signature_key, "KeyPackageTBS", &self.to_be_signed(), &self.signature)
+    }
+
+    /// The name under which a Welcome refers to it.
+    pub fn reference(&self, suite: &Suite) -> KeyPackageRef {
+        suite.key_package_ref(&self.to_bytes())
+    }
+}

@@ -1,0 +1,40 @@
+//! Pre-shared keys in the key schedule (RFC 9420 s8.4).
+
+use crate::codec::Encode;
+use crate::crypto::{Secret, Suite, secret_type};
+use crate::message::PreSharedKeyId;
+
+secret_type! {
+    /// All pre-shared keys of a commit, combined.
+    pub(crate) struct PskSecret;
+}
+
+/// A pre-shared key with its name.
+#[derive(Debug)]
+pub(crate) struct ResolvedPsk {
+    pub id: PreSharedKeyId,
+    pub secret: Secret,
+}
+
+impl PskSecret {
+    /// ```text
+    /// psk_extracted_[i] = KDF.Extract(0, psk_[i])
+    /// psk_input_[i] = ExpandWithLabel(psk_extracted_[i], "derived psk", PSKLabel, KDF.Nh)
+    /// psk_secret_[0] = 0;  psk_secret_[i] = KDF.Extract(psk_input_[i-1], psk_secret_[i-1])
+    /// ```
+    ///
+    /// PSKLabel holds the id, the place as uint16 and the count as uint16. Without keys the result is zero.
+    pub(crate) fn derive(suite: &Suite, psks: &[ResolvedPsk]) -> Self {
+        let zero = Secret::zero(suite.nh());
+        let mut secret = Secret::zero(suite.nh());
+        for (index, psk) in psks.iter().enumerate() {
+            let extracted = suite.extract(&zero, &psk.secret);
+            let mut label = psk.id.to_bytes();
+            (index as u16).encode(&mut label);
+            (psks.len() as u16).encode(&mut label);
+            let input = suite.expand_with_label(&extracted, "derived psk", &label, suite.nh());
+            secret = suite.extract(&input, &secret);
+        }
+        Self(secret)
+    }
+}

@@ -1,0 +1,12 @@
+//! What messages carry: proposals and commits (RFC 9420 s12.1, s12.4), GroupInfo and Welcome (s12.4.3).
+
+mod commit;
+mod group_info;
+mod proposal;
+mod welcome;
+
+pub use commit::{Commit, ProposalOrRef};
+pub use group_info::GroupInfo;
+pub use proposal::{PreSharedKeyId, Proposal, Psk, ReInit, ResumptionPskUsage};
+pub use welcome::{EncryptedGroupSecrets, Welcome};
+pub(crate) use welcome::{GroupSecrets, WelcomeKeys};
