@@ -228,9 +228,13 @@ impl fmt::Display for Unsupported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Version(v) => write!(f, "protocol version {v}"),
-            Self::CipherSuite(c) => write!(f, "cipher suite {c}; see Provider::suite for those of this build"),
+            Self::CipherSuite(c) => {
+                write!(f, "cipher suite {c}; see Provider::suite for those of this build")
+            }
             Self::Credential(c) => write!(f, "credential type {c}"),
-            Self::Extension(e) => write!(f, "group context extension {e}; list it in the capabilities if you do"),
+            Self::Extension(e) => {
+                write!(f, "group context extension {e}; list it in the capabilities if you do")
+            }
         }
     }
 }

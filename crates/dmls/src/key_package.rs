@@ -43,7 +43,12 @@ impl KeyPackage {
     }
 
     pub(crate) fn verify_signature(&self, suite: &Suite) -> Result<(), CryptoError> {
-        suite.verify_with_label(&self.leaf_node.signature_key, "KeyPackageTBS", &self.to_be_signed(), &self.signature)
+        suite.verify_with_label(
+            &self.leaf_node.signature_key,
+            "KeyPackageTBS",
+            &self.to_be_signed(),
+            &self.signature,
+        )
     }
 
     /// The name under which a Welcome refers to it.

@@ -14,4 +14,4 @@ pub(crate) use macros::{opaque_type, wire_struct};
 pub use varint::MAX_LENGTH;
 pub(crate) use varint::{decode_length, encode_length};
 pub use vector::{Decode, DecodeError, Encode, Reader};
-pub(crate) use vector::{encode_vector, Hex};
+pub(crate) use vector::{Hex, encode_vector};

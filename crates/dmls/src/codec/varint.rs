@@ -64,7 +64,9 @@ mod tests {
 
     #[test]
     fn longer_than_needed_or_reserved_or_cut_is_refused() {
-        for bytes in [&[0x40, 0x25][..], &[0x80, 0, 0x3f, 0xff], &[0xc0], &[0xff, 0xff, 0xff, 0xff], &[0x80, 0], &[]] {
+        for bytes in
+            [&[0x40, 0x25][..], &[0x80, 0, 0x3f, 0xff], &[0xc0], &[0xff, 0xff, 0xff, 0xff], &[0x80, 0], &[]]
+        {
             assert!(decode(bytes).is_err(), "{bytes:02x?}");
         }
     }

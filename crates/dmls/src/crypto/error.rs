@@ -5,9 +5,9 @@ use std::fmt;
 /// A primitive refused its input. Says nothing about secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CryptoError {
-    /// A private or public key is not of the algorithm's form.
+    /// A private or public key is not of the algorithm's form: its length, its range, a point that is not on the curve.
     InvalidKey,
-    /// A Diffie-Hellman result is all zero (RFC 9180 s7.1.4) or the peer's point is not on the curve.
+    /// A Diffie-Hellman result is all zero (RFC 9180 s7.1.4).
     InvalidSharedSecret,
     /// A signature does not verify.
     InvalidSignature,

@@ -80,7 +80,8 @@ impl Suite {
             return self.key_pair(self.labeled_expand(&id, &prk, "sk", &[], length));
         }
         for counter in 0..=u8::MAX {
-            let mut candidate = self.labeled_expand(&id, &prk, "candidate", &[&[counter]], length).as_bytes().to_vec();
+            let mut candidate =
+                self.labeled_expand(&id, &prk, "candidate", &[&[counter]], length).as_bytes().to_vec();
             if self.curve == Curve::P521 {
                 candidate[0] &= 1;
             }
@@ -213,7 +214,14 @@ impl Suite {
         self.hash.extract(salt, &parts)
     }
 
-    fn labeled_expand(&self, suite_id: &[u8], prk: &Secret, label: &str, info: &[&[u8]], length: usize) -> Secret {
+    fn labeled_expand(
+        &self,
+        suite_id: &[u8],
+        prk: &Secret,
+        label: &str,
+        info: &[&[u8]],
+        length: usize,
+    ) -> Secret {
         let length_bytes = (length as u16).to_be_bytes();
         let mut parts = vec![&length_bytes[..], b"HPKE-v1", suite_id, label.as_bytes()];
         parts.extend_from_slice(info);

@@ -5,6 +5,7 @@ use std::fmt;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
 use super::{CryptoError, Secret};
 use crate::codec::{Encode, opaque_type};
@@ -86,8 +87,8 @@ impl HashAlgorithm {
         debug_assert!(length <= 255 * self.length());
         with_hash!(self, H => {
             let keyed = Hmac::<H>::new_from_slice(prk).expect("HMAC takes keys of any length");
-            let mut out = zeroize::Zeroizing::new(Vec::with_capacity(length));
-            let mut block = zeroize::Zeroizing::new(Vec::new());
+            let mut out = Zeroizing::new(Vec::with_capacity(length));
+            let mut block = Zeroizing::new(Vec::with_capacity(self.length()));
             for counter in 1..=length.div_ceil(self.length()) {
                 let mut mac = keyed.clone();
                 mac.update(&block);
@@ -95,7 +96,8 @@ impl HashAlgorithm {
                     mac.update(part);
                 }
                 mac.update(&[counter as u8]);
-                *block = mac.finalize().into_bytes().to_vec();
+                block.clear();
+                block.extend_from_slice(&mac.finalize().into_bytes());
                 let wanted = (length - out.len()).min(block.len());
                 out.extend_from_slice(&block[..wanted]);
             }
@@ -108,7 +110,13 @@ impl HashAlgorithm {
     /// ```text
     /// struct { uint16 length; opaque label<V> = "MLS 1.0 " + Label; opaque context<V>; } KDFLabel;
     /// ```
-    pub(crate) fn expand_with_label(self, secret: &[u8], label: &str, context: &[u8], length: usize) -> Secret {
+    pub(crate) fn expand_with_label(
+        self,
+        secret: &[u8],
+        label: &str,
+        context: &[u8],
+        length: usize,
+    ) -> Secret {
         let mut info = Vec::with_capacity(2 + 1 + 8 + label.len() + 4 + context.len());
         (length as u16).encode(&mut info);
         labelled(label, context, &mut info);

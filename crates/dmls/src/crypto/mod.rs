@@ -2,6 +2,7 @@
 
 #[cfg(feature = "aws-lc-rs")]
 mod aws_lc;
+mod ed25519;
 mod error;
 mod hash_ref;
 mod hpke;
@@ -22,3 +23,6 @@ pub use secret::Secret;
 pub(crate) use secret::secret_type;
 pub use signature::{Signature, SignatureKeyPair, SignaturePrivateKey, SignaturePublicKey};
 pub use suite::Suite;
+
+#[cfg(test)]
+mod provider_tests;

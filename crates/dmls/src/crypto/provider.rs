@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::ed25519::is_acceptable;
 use super::{CryptoError, Secret, Suite};
 use crate::registry::CipherSuite;
 
@@ -57,7 +58,8 @@ pub trait CryptoProvider: Sync + Send {
     fn verification_key(&self, scheme: SignatureScheme, private: &Secret) -> Result<Vec<u8>, CryptoError>;
 
     /// Signs.
-    fn sign(&self, scheme: SignatureScheme, private: &Secret, message: &[u8]) -> Result<Vec<u8>, CryptoError>;
+    fn sign(&self, scheme: SignatureScheme, private: &Secret, message: &[u8])
+    -> Result<Vec<u8>, CryptoError>;
 
     /// Verifies one signature, strictly.
     fn verify(
@@ -156,6 +158,45 @@ impl Curve {
             Self::P384 => 48,
             Self::P521 => 66,
         }
+    }
+
+    /// Length of a public key, `Npk`.
+    pub fn public_key_length(self) -> usize {
+        match self {
+            Self::X25519 => 32,
+            _ => 1 + 2 * self.private_key_length(),
+        }
+    }
+}
+
+impl SignatureScheme {
+    /// The curve of an ECDSA scheme.
+    pub(super) fn curve(self) -> Option<Curve> {
+        match self {
+            Self::EcdsaP256 => Some(Curve::P256),
+            Self::EcdsaP384 => Some(Curve::P384),
+            Self::EcdsaP521 => Some(Curve::P521),
+            Self::Ed25519 => None,
+        }
+    }
+}
+
+/// Refuses the other encodings that the libraries would take: compressed and hybrid points, X.509.
+///
+/// RFC 9420 s5.1.1: ECDH and ECDSA public keys are uncompressed points (RFC 8446 s4.2.8.2).
+pub(super) fn check_public_key(curve: Curve, public: &[u8]) -> Result<(), CryptoError> {
+    let form = curve == Curve::X25519 || public.first() == Some(&4);
+    if form && public.len() == curve.public_key_length() { Ok(()) } else { Err(CryptoError::InvalidKey) }
+}
+
+/// Refuses keys and signatures of Ed25519 on which the libraries don't agree: `public` and the `R` of `R || S`.
+pub(super) fn check_strict_ed25519(public: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
+    let public = public.try_into().map_err(|_| CryptoError::InvalidKey)?;
+    let (r, s) = signature.split_first_chunk().ok_or(CryptoError::InvalidSignature)?;
+    match (is_acceptable(public), is_acceptable(r) && s.len() == 32) {
+        (true, true) => Ok(()),
+        (true, false) => Err(CryptoError::InvalidSignature),
+        (false, _) => Err(CryptoError::InvalidKey),
     }
 }
 

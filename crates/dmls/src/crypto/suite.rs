@@ -77,7 +77,13 @@ impl Suite {
     }
 
     /// `ExpandWithLabel(secret, label, context, length)`.
-    pub(crate) fn expand_with_label(&self, secret: &Secret, label: &str, context: &[u8], length: usize) -> Secret {
+    pub(crate) fn expand_with_label(
+        &self,
+        secret: &Secret,
+        label: &str,
+        context: &[u8],
+        length: usize,
+    ) -> Secret {
         self.hash.expand_with_label(secret.as_bytes(), label, context, length)
     }
 
@@ -87,7 +93,13 @@ impl Suite {
     }
 
     /// `DeriveTreeSecret(secret, label, generation, length)` (RFC 9420 s9.1).
-    pub(crate) fn derive_tree_secret(&self, secret: &Secret, label: &str, generation: u32, length: usize) -> Secret {
+    pub(crate) fn derive_tree_secret(
+        &self,
+        secret: &Secret,
+        label: &str,
+        generation: u32,
+        length: usize,
+    ) -> Secret {
         self.expand_with_label(secret, label, &generation.to_be_bytes(), length)
     }
 

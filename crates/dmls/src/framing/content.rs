@@ -178,7 +178,8 @@ impl Decode for FramedContent {
             sender: Decode::decode(r).map_err(|e| e.or_in("FramedContent.sender"))?,
             authenticated_data: Decode::decode(r).map_err(|e| e.or_in("FramedContent.authenticated_data"))?,
             content: {
-                let content_type = ContentType::decode(r).map_err(|e| e.or_in("FramedContent.content_type"))?;
+                let content_type =
+                    ContentType::decode(r).map_err(|e| e.or_in("FramedContent.content_type"))?;
                 Content::decode_body(content_type, r).map_err(|e| e.or_in("FramedContent.content"))?
             },
         })
@@ -221,7 +222,11 @@ impl Decode for AuthenticatedContent {
 }
 
 /// FramedContentTBS: version, wire format, content and, for members and joiners, the GroupContext.
-pub(super) fn to_be_signed(wire_format: WireFormat, content: &FramedContent, context: &GroupContext) -> Vec<u8> {
+pub(super) fn to_be_signed(
+    wire_format: WireFormat,
+    content: &FramedContent,
+    context: &GroupContext,
+) -> Vec<u8> {
     let mut out = Vec::new();
     ProtocolVersion::MLS10.encode(&mut out);
     wire_format.encode(&mut out);

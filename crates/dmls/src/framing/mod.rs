@@ -6,8 +6,8 @@ mod private;
 mod public;
 mod sender_data;
 
-pub use content::{Content, ContentType, FramedContent, FramedContentAuthData, Sender};
 pub(crate) use content::{AuthenticatedContent, Verified};
+pub use content::{Content, ContentType, FramedContent, FramedContentAuthData, Sender};
 pub use message::MlsMessage;
 pub use private::PrivateMessage;
 pub use public::PublicMessage;

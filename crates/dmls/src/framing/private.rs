@@ -7,7 +7,9 @@ use crate::key_schedule::SenderDataSecret;
 use crate::registry::WireFormat;
 use crate::secret_tree::MessageKey;
 
-use super::{AuthenticatedContent, Content, ContentType, FramedContent, FramedContentAuthData, Sender, SenderData};
+use super::{
+    AuthenticatedContent, Content, ContentType, FramedContent, FramedContentAuthData, Sender, SenderData,
+};
 
 /// A message that is signed and encrypted.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -90,7 +92,8 @@ impl PrivateMessage {
     /// Who sent it, with which generation.
     pub(crate) fn sender_data(&self, suite: &Suite, secret: &SenderDataSecret) -> Result<SenderData, Rule> {
         let aad = sender_data_aad(&self.group_id, self.epoch, self.content_type);
-        SenderData::open(suite, secret, &aad, &self.encrypted_sender_data, &self.ciphertext).ok_or(Rule::SenderData)
+        SenderData::open(suite, secret, &aad, &self.encrypted_sender_data, &self.ciphertext)
+            .ok_or(Rule::SenderData)
     }
 
     /// Decrypts the content. Its signature is not verified yet.

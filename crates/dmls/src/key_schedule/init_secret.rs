@@ -70,7 +70,8 @@ impl NextInit {
         match self {
             Self::Linear(secret) => Ok((InitSecret(secret.0.duplicate()), None)),
             Self::Punctured(pprf) => {
-                let input = suite.expand_with_label(&confirmation.0, "child_init", &context.to_bytes(), suite.nh());
+                let input =
+                    suite.expand_with_label(&confirmation.0, "child_init", &context.to_bytes(), suite.nh());
                 match pprf.evaluate(suite, input.as_bytes()) {
                     Ok((secret, puncture)) => Ok((InitSecret(secret), Some(puncture))),
                     Err(PprfError::Punctured) => Err(Rule::Punctured),

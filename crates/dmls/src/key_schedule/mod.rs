@@ -24,8 +24,10 @@ mod psk;
 mod transcript;
 
 pub use group_context::GroupContext;
-pub(crate) use init_secret::{CommitConfirmation, InitSecret, NextInit, external_init_receiver, external_init_sender};
 pub use init_secret::KeySchedule;
+pub(crate) use init_secret::{
+    CommitConfirmation, InitSecret, NextInit, external_init_receiver, external_init_sender,
+};
 pub(crate) use psk::{PskSecret, ResolvedPsk};
 pub(crate) use transcript::{confirmed_transcript_hash, interim_transcript_hash};
 
@@ -145,7 +147,12 @@ impl CommitSecret {
 }
 
 impl JoinerSecret {
-    pub(crate) fn derive(suite: &Suite, init: &InitSecret, commit: &CommitSecret, context: &GroupContext) -> Self {
+    pub(crate) fn derive(
+        suite: &Suite,
+        init: &InitSecret,
+        commit: &CommitSecret,
+        context: &GroupContext,
+    ) -> Self {
         let extracted = suite.extract(&init.0, &commit.0);
         Self(suite.expand_with_label(&extracted, "joiner", &context.to_bytes(), suite.nh()))
     }

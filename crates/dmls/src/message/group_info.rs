@@ -39,7 +39,11 @@ impl GroupInfo {
         Ok(())
     }
 
-    pub(crate) fn verify_signature(&self, suite: &Suite, key: &SignaturePublicKey) -> Result<(), CryptoError> {
+    pub(crate) fn verify_signature(
+        &self,
+        suite: &Suite,
+        key: &SignaturePublicKey,
+    ) -> Result<(), CryptoError> {
         suite.verify_with_label(key, "GroupInfoTBS", &self.to_be_signed(), &self.signature)
     }
 }

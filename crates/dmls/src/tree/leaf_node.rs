@@ -127,7 +127,12 @@ impl LeafNode {
     }
 
     pub(crate) fn verify_signature(&self, suite: &Suite, place: LeafPlace<'_>) -> Result<(), CryptoError> {
-        suite.verify_with_label(&self.signature_key, "LeafNodeTBS", &self.to_be_signed(place), &self.signature)
+        suite.verify_with_label(
+            &self.signature_key,
+            "LeafNodeTBS",
+            &self.to_be_signed(place),
+            &self.signature,
+        )
     }
 
     /// The parent hash, if the leaf came by a commit.

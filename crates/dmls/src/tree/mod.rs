@@ -6,7 +6,7 @@ mod parent_node;
 mod update_path;
 
 pub use index::{LeafIndex, NodeIndex, TreeSize};
-pub use leaf_node::{LeafNode, LeafNodeSource};
 pub(crate) use leaf_node::LeafPlace;
+pub use leaf_node::{LeafNode, LeafNodeSource};
 pub use parent_node::ParentNode;
 pub use update_path::{UpdatePath, UpdatePathNode};

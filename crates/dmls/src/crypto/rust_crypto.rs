@@ -1,0 +1,180 @@
+//! The provider over RustCrypto and curve25519-dalek: portable, also to WebAssembly. ECDSA nonces are those of
+//! RFC 6979, so every operation is a function of its arguments.
+
+use aes_gcm::aead::{AeadInOut, KeyInit};
+use aes_gcm::{Aes128Gcm, Aes256Gcm};
+use chacha20poly1305::ChaCha20Poly1305;
+use curve25519_dalek::montgomery::MontgomeryPoint;
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use p256::ecdsa::signature::{Signer, Verifier};
+use zeroize::Zeroizing;
+
+use super::provider::{check_public_key, check_strict_ed25519};
+use super::{Aead, CryptoError, CryptoProvider, Curve, Secret, SignatureScheme};
+
+pub(super) struct RustCrypto;
+
+/// Evaluates the body with `$nist` as the crate of the curve: they share their names, but no trait short enough.
+macro_rules! with_nist {
+    ($curve:expr, $nist:ident => $body:expr, X25519 => $other:expr) => {
+        match $curve {
+            Curve::P256 => {
+                use p256 as $nist;
+                $body
+            }
+            Curve::P384 => {
+                use p384 as $nist;
+                $body
+            }
+            Curve::P521 => {
+                use p521 as $nist;
+                $body
+            }
+            Curve::X25519 => $other,
+        }
+    };
+}
+
+impl CryptoProvider for RustCrypto {
+    fn name(&self) -> &'static str {
+        "RustCrypto"
+    }
+
+    fn public_key(&self, curve: Curve, private: &Secret) -> Result<Vec<u8>, CryptoError> {
+        check_private_key(curve, private)?;
+        with_nist!(curve,
+            nist => {
+                let private = nist::SecretKey::from_slice(private.as_bytes()).map_err(|_| CryptoError::InvalidKey)?;
+                let point = nist::Sec1Point::from(private.public_key());
+                Ok(point.as_bytes().to_vec())
+            },
+            X25519 => Ok(MontgomeryPoint::mul_base_clamped(*bytes_32(private)?).0.to_vec())
+        )
+    }
+
+    fn diffie_hellman(&self, curve: Curve, private: &Secret, public: &[u8]) -> Result<Secret, CryptoError> {
+        check_private_key(curve, private)?;
+        check_public_key(curve, public)?;
+        with_nist!(curve,
+            nist => {
+                let private = nist::SecretKey::from_slice(private.as_bytes()).map_err(|_| CryptoError::InvalidKey)?;
+                let public = nist::PublicKey::from_sec1_bytes(public).map_err(|_| CryptoError::InvalidKey)?;
+                Ok(Secret::new(private.diffie_hellman(&public).raw_secret_bytes().to_vec()))
+            },
+            X25519 => {
+                let public = MontgomeryPoint(public.try_into().map_err(|_| CryptoError::InvalidKey)?);
+                let shared = Secret::new(public.mul_clamped(*bytes_32(private)?).0.to_vec());
+                if shared == Secret::zero(32) { Err(CryptoError::InvalidSharedSecret) } else { Ok(shared) }
+            }
+        )
+    }
+
+    fn verification_key(&self, scheme: SignatureScheme, private: &Secret) -> Result<Vec<u8>, CryptoError> {
+        match scheme.curve() {
+            Some(curve) => self.public_key(curve, private),
+            None => Ok(ed25519_key(private)?.verifying_key().to_bytes().to_vec()),
+        }
+    }
+
+    fn sign(
+        &self,
+        scheme: SignatureScheme,
+        private: &Secret,
+        message: &[u8],
+    ) -> Result<Vec<u8>, CryptoError> {
+        let Some(curve) = scheme.curve() else {
+            return Ok(ed25519_key(private)?.sign(message).to_bytes().to_vec());
+        };
+        check_private_key(curve, private)?;
+        with_nist!(curve,
+            nist => {
+                let key = nist::ecdsa::SigningKey::from_slice(private.as_bytes()).map_err(|_| CryptoError::InvalidKey)?;
+                let signature: nist::ecdsa::Signature = key.try_sign(message).map_err(|_| CryptoError::Provider)?;
+                Ok(signature.to_der().as_bytes().to_vec())
+            },
+            X25519 => Err(CryptoError::InvalidKey)
+        )
+    }
+
+    fn verify(
+        &self,
+        scheme: SignatureScheme,
+        public: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), CryptoError> {
+        let Some(curve) = scheme.curve() else {
+            return verify_ed25519(public, message, signature);
+        };
+        check_public_key(curve, public)?;
+        with_nist!(curve,
+            nist => {
+                let key = nist::ecdsa::VerifyingKey::from_sec1_bytes(public).map_err(|_| CryptoError::InvalidKey)?;
+                let signature =
+                    nist::ecdsa::Signature::from_der(signature).map_err(|_| CryptoError::InvalidSignature)?;
+                key.verify(message, &signature).map_err(|_| CryptoError::InvalidSignature)
+            },
+            X25519 => Err(CryptoError::InvalidKey)
+        )
+    }
+
+    fn seal(
+        &self,
+        aead: Aead,
+        key: &Secret,
+        nonce: &[u8; 12],
+        aad: &[u8],
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), CryptoError> {
+        let nonce = nonce.into();
+        let sealed = match aead {
+            Aead::Aes128Gcm => aead_key::<Aes128Gcm>(key)?.encrypt_in_place(nonce, aad, buffer),
+            Aead::Aes256Gcm => aead_key::<Aes256Gcm>(key)?.encrypt_in_place(nonce, aad, buffer),
+            Aead::ChaCha20Poly1305 => aead_key::<ChaCha20Poly1305>(key)?.encrypt_in_place(nonce, aad, buffer),
+        };
+        sealed.map_err(|_| CryptoError::Provider)
+    }
+
+    fn open(
+        &self,
+        aead: Aead,
+        key: &Secret,
+        nonce: &[u8; 12],
+        aad: &[u8],
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), CryptoError> {
+        let nonce = nonce.into();
+        let opened = match aead {
+            Aead::Aes128Gcm => aead_key::<Aes128Gcm>(key)?.decrypt_in_place(nonce, aad, buffer),
+            Aead::Aes256Gcm => aead_key::<Aes256Gcm>(key)?.decrypt_in_place(nonce, aad, buffer),
+            Aead::ChaCha20Poly1305 => aead_key::<ChaCha20Poly1305>(key)?.decrypt_in_place(nonce, aad, buffer),
+        };
+        opened.map_err(|_| CryptoError::InvalidCiphertext)
+    }
+}
+
+/// The crates pad a short scalar; the RFC's have a fixed length.
+fn check_private_key(curve: Curve, private: &Secret) -> Result<(), CryptoError> {
+    if private.len() == curve.private_key_length() { Ok(()) } else { Err(CryptoError::InvalidKey) }
+}
+
+fn bytes_32(secret: &Secret) -> Result<Zeroizing<[u8; 32]>, CryptoError> {
+    let bytes = secret.as_bytes().try_into().map_err(|_| CryptoError::InvalidKey)?;
+    Ok(Zeroizing::new(bytes))
+}
+
+fn ed25519_key(seed: &Secret) -> Result<SigningKey, CryptoError> {
+    Ok(SigningKey::from_bytes(&*bytes_32(seed)?))
+}
+
+fn verify_ed25519(public: &[u8], message: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
+    check_strict_ed25519(public, signature)?;
+    let public = public.try_into().map_err(|_| CryptoError::InvalidKey)?;
+    let key = VerifyingKey::from_bytes(public).map_err(|_| CryptoError::InvalidKey)?;
+    let signature = signature.try_into().map_err(|_| CryptoError::InvalidSignature)?;
+    key.verify_strict(message, &signature).map_err(|_| CryptoError::InvalidSignature)
+}
+
+fn aead_key<A: KeyInit>(key: &Secret) -> Result<A, CryptoError> {
+    A::new_from_slice(key.as_bytes()).map_err(|_| CryptoError::InvalidKey)
+}
