@@ -2,7 +2,6 @@
 
 use rand_core::CryptoRng;
 
-use crate::codec::Encode;
 use crate::crypto::{HpkePrivateKey, Suite};
 use crate::error::{Error, Rule, Unsupported};
 use crate::extension::{Extensions, ExternalSender, ExternalSenders, RequiredCapabilities};
@@ -86,7 +85,7 @@ fn first_epoch(
     epoch_secret: EpochSecret,
     identity: &Identity,
 ) -> Result<Epoch, Error> {
-    let tree = RatchetTree::new(&suite, leaf);
+    let tree = RatchetTree::new(leaf);
     let context = GroupContext {
         version: ProtocolVersion::MLS10,
         cipher_suite: suite.code(),
@@ -104,6 +103,5 @@ fn first_epoch(
     let tag = expanded.secrets.confirmation_key.tag(&suite, &context.confirmed_transcript_hash);
     let public = PublicEpoch::new(suite, context, tree, tag);
     let private = PrivateTree::new(LeafIndex(0), private);
-    debug_assert!(!public.tree.to_bytes().is_empty());
     Ok(Epoch::new(public, expanded, private, identity.signer().clone(), None))
 }

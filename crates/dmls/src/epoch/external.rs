@@ -14,8 +14,8 @@ use crate::tree::{LeafIndex, NewPath};
 
 use super::commit::log_committer_secrets;
 use super::join::{find_by_signature_key, verify_group_info};
-use super::process::DerivedEpoch;
-use super::{Committer, Epoch, Proposed, Rules};
+use super::process::{DerivedEpoch, PublicTransition};
+use super::{CommitSummary, Committer, Epoch, Proposed, Rules};
 
 /// How to join.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +32,7 @@ pub(crate) struct ExternalJoin {
     /// The epoch that we join from, where the GroupInfo says it.
     pub parent: Option<EpochId>,
     pub epoch: Box<Epoch>,
+    pub summary: CommitSummary,
 }
 
 /// Joins by ourselves. A former self with the same signature key is removed on the way (resync).
@@ -100,9 +101,17 @@ pub(crate) fn join_external(
     content.auth.confirmation_tag = Some(tag.clone());
 
     let parent = group_info.extensions.data(ExtensionType::DMLS_EPOCH).map(EpochId::from);
+    let transition = PublicTransition {
+        committer: own,
+        provisional,
+        tree: path.tree.clone(),
+        provisional_context: context.clone(),
+        context: context.clone(),
+    };
+    let summary = CommitSummary::new(&public, &transition, Sender::NewMemberCommit);
     let public = public.child(context, path.tree.clone(), tag);
     let private = path.private.duplicate();
     let epoch = Epoch::new(public, derived.expanded, private, identity.signer().clone(), None);
     let message = MlsMessage::PublicMessage(Box::new(PublicMessage::from_outside(content)));
-    Ok(ExternalJoin { message, parent, epoch: Box::new(epoch) })
+    Ok(ExternalJoin { message, parent, epoch: Box::new(epoch), summary })
 }

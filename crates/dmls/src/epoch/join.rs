@@ -102,7 +102,7 @@ pub(crate) fn verify_group_info(
     }
     check_context_extensions(rules.config, &context.extensions)?;
     let bytes = tree.or(group_info.extensions.data(ExtensionType::RATCHET_TREE)).ok_or(Rule::TreeMissing)?;
-    let tree = RatchetTree::from_bytes(&suite, bytes, rules.config.limits.members)?;
+    let tree = RatchetTree::from_bytes(bytes, rules.config.limits.members)?;
     if tree.tree_hash(&suite) != context.tree_hash {
         return Err(Rule::TreeHash.into());
     }

@@ -27,6 +27,7 @@ pub(crate) use messages::{Claim, Opened, Outgoing};
 pub(crate) use process::{PathKeys, ProcessedCommit};
 pub(crate) use proposals::{Committer, Proposed, Provisional};
 pub(crate) use public::{PublicEpoch, Rules};
+pub(crate) use storage::StoredEpoch;
 pub use summary::{CommitSummary, Member};
 
 use crate::crypto::{HpkePrivateKey, ProposalRef, SignatureKeyPair, Suite};

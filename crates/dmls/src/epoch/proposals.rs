@@ -213,7 +213,7 @@ impl PublicEpoch {
         for proposed in list {
             if let (Proposal::Update(leaf), Sender::Member(index)) = (proposed.proposal, proposed.sender) {
                 validator.update(leaf, index, self.member(index)?)?;
-                provisional.tree = provisional.tree.update(&self.suite, index, (**leaf).clone())?;
+                provisional.tree = provisional.tree.update(index, (**leaf).clone());
                 provisional.updated.push(index);
             }
         }
@@ -224,7 +224,7 @@ impl PublicEpoch {
         for proposed in list {
             if let Proposal::Remove(removed) = proposed.proposal {
                 provisional.tree.leaf(*removed).ok_or(Rule::RemoveTarget)?;
-                provisional.tree = provisional.tree.remove(&self.suite, *removed);
+                provisional.tree = provisional.tree.remove(*removed);
                 provisional.removed.push(*removed);
             }
         }
@@ -242,16 +242,12 @@ impl PublicEpoch {
         for proposed in list {
             if let Proposal::Add(key_package) = proposed.proposal {
                 validator.key_package(key_package)?;
-                let added = provisional.tree.add(
-                    &self.suite,
-                    key_package.leaf_node.clone(),
-                    rules.config.limits.members,
-                );
                 // A client is recognised by its signature key.
-                let (tree, leaf) = added.map_err(|e| match e {
-                    Error::Invalid(Rule::DuplicateSignatureKey) => Error::Invalid(Rule::RepeatedClient),
-                    e => e,
-                })?;
+                if provisional.tree.has_signature_key(&key_package.leaf_node.signature_key) {
+                    return Err(Rule::RepeatedClient.into());
+                }
+                let (tree, leaf) =
+                    provisional.tree.add(key_package.leaf_node.clone(), rules.config.limits.members)?;
                 provisional.tree = tree;
                 provisional.added.push((leaf, key_package.clone()));
             }
@@ -273,6 +269,7 @@ impl PublicEpoch {
         }
         if list.iter().any(|p| matches!(p.proposal, Proposal::Add(_) | Proposal::Update(_))) {
             provisional.tree.check_credential_support()?;
+            provisional.tree.check_unique_keys()?;
         }
         Ok(())
     }

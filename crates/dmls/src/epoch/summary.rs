@@ -1,5 +1,6 @@
 //! What a commit does, for people and policies.
 
+use crate::codec::wire_struct;
 use crate::credential::Credential;
 use crate::framing::Sender;
 use crate::message::ReInit;
@@ -17,6 +18,8 @@ pub struct Member {
     pub credential: Credential,
 }
 
+wire_struct!(Member { leaf, credential });
+
 /// What a commit does.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CommitSummary {
@@ -33,10 +36,21 @@ pub struct CommitSummary {
     /// Whether it replaces the extensions of the GroupContext.
     pub extensions_changed: bool,
     /// How many pre-shared keys it mixes in.
-    pub psks: usize,
+    pub psks: u32,
     /// The group that takes this one's place.
     pub reinit: Option<ReInit>,
 }
+
+wire_struct!(CommitSummary {
+    committer,
+    external,
+    added,
+    removed,
+    updated,
+    extensions_changed,
+    psks,
+    reinit,
+});
 
 fn members(tree: &RatchetTree, leaves: impl Iterator<Item = LeafIndex>) -> Vec<Member> {
     leaves
@@ -55,7 +69,7 @@ impl CommitSummary {
             removed: members(&parent.tree, provisional.removed.iter().copied()),
             updated: members(&transition.tree, provisional.updated.iter().copied()),
             extensions_changed: provisional.extensions != parent.context.extensions,
-            psks: provisional.psks.len(),
+            psks: provisional.psks.len() as u32,
             reinit: provisional.reinit.clone(),
         }
     }
