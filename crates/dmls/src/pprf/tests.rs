@@ -211,6 +211,10 @@ fn inconsistent_records_are_refused() {
     ] {
         assert!(Pprf::from_bytes(&damaged).is_err());
     }
+    for nodes in 0..pprf.live_nodes() {
+        let cut = encode(32, &inputs[..63], &secrets[..32 * nodes]);
+        assert!(Pprf::from_bytes(&cut).is_err(), "half an input, and {nodes} nodes");
+    }
 }
 
 #[test]
