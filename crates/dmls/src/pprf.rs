@@ -8,6 +8,9 @@
 //! What is stored: the punctured inputs in order, and the secrets of the live nodes from left to right, without a
 //! word about which node each is. The inputs say that: the live nodes are what hangs off the paths to them.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use zeroize::Zeroizing;

@@ -13,6 +13,8 @@
 //! (s9.2). So a message that turns out to be forged uses up nothing.
 
 mod ratchet;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;

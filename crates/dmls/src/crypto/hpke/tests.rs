@@ -304,6 +304,16 @@ fn every_part_is_authenticated() {
     }
 }
 
+/// Providers refuse it already; one of the caller's own might not.
+#[test]
+fn an_all_zero_result_is_refused_whoever_computed_it() {
+    for suite in suites() {
+        let zero = Secret::zero(suite.curve.private_key_length());
+        let context = suite.context(&zero, b"enc", b"receiver", b"info");
+        assert_eq!(context.err().unwrap(), CryptoError::InvalidSharedSecret, "{suite:?}");
+    }
+}
+
 #[test]
 fn unusable_public_keys_are_refused() {
     for suite in suites() {
