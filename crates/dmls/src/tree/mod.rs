@@ -1,12 +1,21 @@
 //! The ratchet tree (RFC 9420 s4, s7, Appendix C).
 
+mod encoding;
 mod index;
+mod key_set;
 mod leaf_node;
 mod parent_node;
+mod ratchet_tree;
+mod records;
+mod subtree;
+mod tree_hash;
 mod update_path;
 
 pub use index::{LeafIndex, NodeIndex, TreeSize};
 pub(crate) use leaf_node::LeafPlace;
 pub use leaf_node::{LeafNode, LeafNodeSource};
 pub use parent_node::ParentNode;
+pub(crate) use ratchet_tree::PathStep;
+pub use ratchet_tree::RatchetTree;
+pub(crate) use records::TreeLoader;
 pub use update_path::{UpdatePath, UpdatePathNode};
