@@ -14,6 +14,16 @@ use super::{LeafIndex, LeafNode, NodeIndex, ParentNode, RatchetTree, TreeSize};
 /// What these records are called in errors.
 const TREE_NODE: &str = "a tree node";
 
+/// A subtree to be stored.
+pub(crate) struct TreeRecord<'a> {
+    /// Its tree hash, which is its name.
+    pub hash: &'a [u8],
+    /// The names of its children.
+    pub children: [Option<&'a [u8]>; 2],
+    /// What is stored.
+    pub bytes: Vec<u8>,
+}
+
 /// One subtree, its children by their hashes.
 ///
 /// ```text
@@ -51,13 +61,13 @@ impl Decode for Record {
 }
 
 impl RatchetTree {
-    /// Gives the records of all subtrees whose hashes are not `known`, each before its children: with its hash, the
-    /// hashes of the children, and its bytes. What is below a known one is known.
+    /// Gives the records of all subtrees whose hashes are not `known`, each before those below it. What is below a
+    /// known one is known.
     pub(crate) fn records(
         &self,
         suite: &Suite,
         known: &dyn Fn(&[u8]) -> bool,
-        out: &mut dyn FnMut(&[u8], [Option<&[u8]>; 2], Vec<u8>),
+        out: &mut dyn FnMut(TreeRecord<'_>),
     ) {
         give_records(&self.root, suite, known, out);
     }
@@ -67,7 +77,7 @@ fn give_records(
     subtree: &Subtree,
     suite: &Suite,
     known: &dyn Fn(&[u8]) -> bool,
-    out: &mut dyn FnMut(&[u8], [Option<&[u8]>; 2], Vec<u8>),
+    out: &mut dyn FnMut(TreeRecord<'_>),
 ) {
     let hash = subtree.hash(suite);
     if known(hash) {
@@ -77,19 +87,20 @@ fn give_records(
     match subtree.content() {
         Content::Blank => {
             bytes.push(0);
-            out(hash, [None, None], bytes);
+            out(TreeRecord { hash, children: [None, None], bytes });
         }
         Content::Leaf(leaf) => {
             bytes.push(1);
             leaf.encode(&mut bytes);
-            out(hash, [None, None], bytes);
+            out(TreeRecord { hash, children: [None, None], bytes });
         }
         Content::Parent { node, children: [left, right] } => {
             bytes.push(2);
             encode_optional(node.as_ref(), &mut bytes);
             left.hash(suite).encode(&mut bytes);
             right.hash(suite).encode(&mut bytes);
-            out(hash, [Some(left.hash(suite)), Some(right.hash(suite))], bytes);
+            let children = [Some(left.hash(suite)), Some(right.hash(suite))];
+            out(TreeRecord { hash, children, bytes });
             give_records(left, suite, known, out);
             give_records(right, suite, known, out);
         }

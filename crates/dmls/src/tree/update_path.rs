@@ -1,9 +1,14 @@
-//! Update paths (RFC 9420 s7.4-7.6).
+//! Update paths (RFC 9420 s7.4-7.6) and their processing (s7.5, s12.4.2). `new_path.rs` makes them.
+
+use std::collections::BTreeSet;
 
 use crate::codec::wire_struct;
-use crate::crypto::{HpkeCiphertext, HpkePublicKey};
+use crate::crypto::{HpkeCiphertext, HpkePublicKey, Secret, Suite};
+use crate::error::Rule;
 
-use super::LeafNode;
+use super::parent_hash::path_with_parent_hashes;
+use super::private::{check_length, next_path_secret, node_key_pair};
+use super::{LeafIndex, LeafNode, NodeIndex, PathStep, PrivateTree, RatchetTree};
 
 /// Fresh keys for the committer's leaf and the nodes of its filtered direct path.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,3 +31,130 @@ pub struct UpdatePathNode {
 }
 
 wire_struct!(UpdatePathNode { encryption_key, encrypted_path_secret });
+
+/// What a path secret is encrypted to: "Any new member (from an Add proposal) added in the same Commit MUST be excluded
+/// from this resolution" (RFC 9420 s7.5).
+pub(super) fn recipients(
+    tree: &RatchetTree,
+    copath: NodeIndex,
+    new_leaves: &BTreeSet<LeafIndex>,
+) -> Vec<NodeIndex> {
+    let mut resolution = tree.resolution(copath);
+    if !new_leaves.is_empty() {
+        resolution.retain(|node| node.leaf().is_none_or(|leaf| !new_leaves.contains(&leaf)));
+    }
+    resolution
+}
+
+impl UpdatePath {
+    /// Merges the path into the tree that the proposals gave. The leaf itself is not validated here, but that its
+    /// keys are new and its parent hash is right.
+    pub(crate) fn merge(
+        &self,
+        suite: &Suite,
+        tree: &RatchetTree,
+        sender: LeafIndex,
+    ) -> Result<RatchetTree, Rule> {
+        let tree = tree.with_sender(sender)?;
+        let steps = tree.filtered_direct_path(sender);
+        if steps.len() != self.nodes.len() {
+            return Err(Rule::PathLength);
+        }
+        self.check_new_keys(&tree, sender)?;
+        let keys = self.nodes.iter().map(|node| &node.encryption_key);
+        let (nodes, parent_hash) = path_with_parent_hashes(suite, &tree, &steps, keys);
+        match self.leaf_node.parent_hash() {
+            None => return Err(Rule::LeafSource),
+            Some(claimed) if claimed != parent_hash => return Err(Rule::PathParentHash),
+            Some(_) => {}
+        }
+        let merged = tree.with_update_path(sender, self.leaf_node.clone(), nodes);
+        merged.check_unique_keys()?;
+        Ok(merged)
+    }
+
+    /// "Verify that none of the public keys in the UpdatePath appear in any node of the new ratchet tree" (s12.4.2);
+    /// nor in the path twice.
+    fn check_new_keys(&self, tree: &RatchetTree, sender: LeafIndex) -> Result<(), Rule> {
+        let own = &self.leaf_node.encryption_key;
+        if tree.leaf(sender).is_some_and(|old| old.encryption_key == *own) {
+            return Err(Rule::LeafKeyUnchanged);
+        }
+        let mut seen = BTreeSet::new();
+        let keys = self.nodes.iter().map(|node| &node.encryption_key).chain([own]);
+        for key in keys {
+            if tree.has_encryption_key(key) || !seen.insert(key) {
+                return Err(Rule::PathKeyReuse);
+            }
+        }
+        Ok(())
+    }
+
+    /// Decrypts the path secret that is for us and derives those above: our keys in the merged tree, and
+    /// `path_secret[n]`. `before` is the tree after the proposals, `private` what we know of it, `group_context` the
+    /// provisional one.
+    #[allow(clippy::too_many_arguments)] // Each is another thing, and there is one caller.
+    pub(crate) fn decrypt(
+        &self,
+        suite: &Suite,
+        before: &RatchetTree,
+        merged: &RatchetTree,
+        private: &PrivateTree,
+        sender: LeafIndex,
+        new_leaves: &[LeafIndex],
+        group_context: &[u8],
+    ) -> Result<(PrivateTree, Secret), Rule> {
+        let steps = merged.filtered_direct_path(sender);
+        if steps.len() != self.nodes.len() {
+            return Err(Rule::PathLength);
+        }
+        let (ours, path_secret) =
+            self.own_path_secret(suite, merged, private, &steps, new_leaves, group_context)?;
+
+        let mut private = private.retained(before, merged);
+        let mut path_secret = path_secret;
+        for (i, (step, node)) in steps.iter().zip(&self.nodes).enumerate().skip(ours) {
+            if i > ours {
+                path_secret = next_path_secret(suite, &path_secret);
+            }
+            let pair = node_key_pair(suite, &path_secret).map_err(|_| Rule::PathSecretKey)?;
+            if pair.public != node.encryption_key {
+                return Err(Rule::PathSecretKey);
+            }
+            private.set(step.node, pair.private);
+        }
+        Ok((private, path_secret))
+    }
+
+    /// The step of the path at which we are below the other child, and its path secret. Off the path, the merged tree
+    /// is the tree before.
+    fn own_path_secret(
+        &self,
+        suite: &Suite,
+        tree: &RatchetTree,
+        private: &PrivateTree,
+        steps: &[PathStep],
+        new_leaves: &[LeafIndex],
+        group_context: &[u8],
+    ) -> Result<(usize, Secret), Rule> {
+        let new_leaves = BTreeSet::from_iter(new_leaves.iter().copied());
+        let mut ours = None;
+        for (i, (step, node)) in steps.iter().zip(&self.nodes).enumerate() {
+            let recipients = recipients(tree, step.copath, &new_leaves);
+            if recipients.len() != node.encrypted_path_secret.len() {
+                return Err(Rule::PathCiphertexts);
+            }
+            if step.copath.covers(private.leaf) {
+                let mut sealed = recipients.into_iter().zip(&node.encrypted_path_secret);
+                ours = sealed.find_map(|(node, sealed)| Some((i, node, private.key(node)?, sealed)));
+            }
+        }
+        let (i, node, key, sealed) = ours.ok_or(Rule::PathSecret)?;
+        let public = tree.public_key(node).ok_or(Rule::PathSecret)?;
+        let path_secret = suite
+            .decrypt_with_label(key, public, "UpdatePathNode", group_context, sealed)
+            .map_err(|_| Rule::PathSecret)?;
+        check_length(suite, &path_secret)?;
+        Ok((i, path_secret))
+    }
+}
