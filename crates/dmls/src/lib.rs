@@ -20,6 +20,8 @@ pub mod registry;
 mod secret_tree;
 mod time;
 pub mod tree;
+#[cfg(feature = "vectors")]
+pub mod vectors;
 
 pub use error::{Error, Limit, RecordsError, Rule, Unsupported, Usage};
 pub use key_schedule::EpochId;
