@@ -13,6 +13,7 @@ mod records;
 mod subtree;
 mod tree_hash;
 mod update_path;
+mod validation;
 
 pub use index::{LeafIndex, NodeIndex, TreeSize};
 pub(crate) use leaf_node::LeafPlace;
@@ -24,3 +25,4 @@ pub(crate) use ratchet_tree::PathStep;
 pub use ratchet_tree::RatchetTree;
 pub(crate) use records::{TreeLoader, TreeRecord};
 pub use update_path::{UpdatePath, UpdatePathNode};
+pub(crate) use validation::{LeafValidator, LifetimeCheck};

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rand_core::CryptoRng;
 
 use crate::crypto::{Secret, SignaturePrivateKey, Suite};
-use crate::error::{Error, Limit, Rule};
+use crate::error::{Error, Rule};
 
 use super::parent_hash::path_with_parent_hashes;
 use super::private::{next_path_secret, node_key_pair};
@@ -33,6 +33,7 @@ pub(crate) struct NewPath {
 impl NewPath {
     /// Makes the path for a committer whose leaf is in the tree, or is its leftmost blank one (an external commit).
     /// Of `leaf_node`, the encryption key, the source and the signature are filled in.
+    #[allow(clippy::too_many_arguments)] // Each is another thing, and there are two callers.
     pub(crate) fn generate(
         suite: &Suite,
         tree: &RatchetTree,
@@ -40,9 +41,10 @@ impl NewPath {
         leaf_node: LeafNode,
         signer: &SignaturePrivateKey,
         group_id: &[u8],
+        max_leaves: u32,
         rng: &mut dyn CryptoRng,
     ) -> Result<Self, Error> {
-        let before = tree.with_sender(leaf)?;
+        let before = tree.with_sender(leaf, max_leaves)?;
         let steps = before.filtered_direct_path(leaf);
         let leaf_pair = suite.generate_key_pair(rng)?;
         let mut private = PrivateTree::new(leaf, leaf_pair.private);
@@ -66,6 +68,12 @@ impl NewPath {
         leaf_node.sign(suite, signer, LeafPlace { group_id, leaf })?;
         let tree = before.with_update_path(leaf, leaf_node, nodes);
         Ok(Self { tree, private, path_secrets, last_path_secret: path_secret, sender: leaf, steps })
+    }
+
+    /// The path secret for a new member: that of the lowest node above both leaves (RFC 9420 s12.4.3.1).
+    pub(crate) fn secret_for(&self, new_leaf: LeafIndex) -> Option<&Secret> {
+        let mut secrets = self.path_secrets.iter();
+        secrets.find(|(node, _)| node.covers(new_leaf)).map(|(_, secret)| secret)
     }
 
     /// Encrypts the path secrets to all but the new members; `group_context` is the provisional one, with the tree
@@ -101,11 +109,12 @@ impl NewPath {
 
 impl RatchetTree {
     /// The tree, extended if the sender of an external commit takes the first leaf beyond it.
-    pub(super) fn with_sender(&self, sender: LeafIndex) -> Result<Self, Rule> {
-        if self.leaf(sender).is_none() && sender != self.first_blank() {
-            return Err(Rule::Sender);
+    pub(super) fn with_sender(&self, sender: LeafIndex, max_leaves: u32) -> Result<Self, Error> {
+        match self.leaf(sender) {
+            Some(_) => Ok(self.clone()),
+            None if sender == self.first_blank() => Ok(self.with_room_for(sender, max_leaves)?),
+            None => Err(Rule::Sender.into()),
         }
-        self.with_room_for(sender, u32::MAX).map_err(|_: Limit| Rule::Sender)
     }
 }
 

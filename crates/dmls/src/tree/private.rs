@@ -8,10 +8,9 @@ use crate::codec::{Decode, DecodeError, Encode, Reader, wire_struct};
 use crate::crypto::{CryptoError, HpkeKeyPair, HpkePrivateKey, Secret, Suite};
 use crate::error::Rule;
 
-use super::{LeafIndex, NodeIndex, RatchetTree};
+use super::{LeafIndex, NodeIndex, PathStep, RatchetTree};
 
 /// The private keys of a member's leaf and of the nodes above that it knows. Epochs share the keys that stay.
-#[derive(Clone)]
 pub(crate) struct PrivateTree {
     pub leaf: LeafIndex,
     pub keys: BTreeMap<NodeIndex, Arc<HpkePrivateKey>>,
@@ -40,12 +39,40 @@ impl PrivateTree {
     ) -> Result<Self, Rule> {
         let mut private = Self::new(my_leaf, leaf_private);
         let Some(path_secret) = path_secret else { return Ok(private) };
-        check_length(suite, path_secret)?;
         let ancestor = tree.size().common_ancestor(my_leaf, signer);
         let mut path = tree.filtered_direct_path(signer);
         path.retain(|step| step.node.level() >= ancestor.level());
         if path.first().is_none_or(|step| step.node != ancestor) {
             return Err(Rule::PathSecretKey);
+        }
+        private.learn_path(suite, tree, &path, path_secret)?;
+        Ok(private)
+    }
+
+    /// Of a committer, by the secrets that it started from: also gives `path_secret[n]`.
+    pub(crate) fn from_first_path_secret(
+        suite: &Suite,
+        merged: &RatchetTree,
+        leaf: LeafIndex,
+        leaf_private: HpkePrivateKey,
+        first: &Secret,
+    ) -> Result<(Self, Secret), Rule> {
+        let mut private = Self::new(leaf, leaf_private);
+        let last = private.learn_path(suite, merged, &merged.filtered_direct_path(leaf), first)?;
+        Ok((private, last))
+    }
+
+    /// Derives the keys of a path from the path secret of its first node, each of which must be that of the tree.
+    /// Gives the last path secret.
+    pub(super) fn learn_path(
+        &mut self,
+        suite: &Suite,
+        tree: &RatchetTree,
+        path: &[PathStep],
+        path_secret: &Secret,
+    ) -> Result<Secret, Rule> {
+        if path_secret.len() != suite.nh() {
+            return Err(Rule::PathSecret);
         }
         let mut path_secret = path_secret.duplicate();
         for (i, step) in path.iter().enumerate() {
@@ -56,9 +83,19 @@ impl PrivateTree {
             if tree.public_key(step.node) != Some(&pair.public) {
                 return Err(Rule::PathSecretKey);
             }
-            private.set(step.node, pair.private);
+            self.set(step.node, pair.private);
         }
-        Ok(private)
+        Ok(path_secret)
+    }
+
+    /// A second copy, for an epoch of its own. The keys are shared.
+    pub(crate) fn duplicate(&self) -> Self {
+        Self { leaf: self.leaf, keys: self.keys.clone() }
+    }
+
+    /// The key of the member's own leaf.
+    pub(crate) fn leaf_key(&self) -> Option<&HpkePrivateKey> {
+        self.key(self.leaf.node())
     }
 
     /// The key of a node, if it is known.
@@ -66,13 +103,24 @@ impl PrivateTree {
         self.keys.get(&node).map(|key| &**key)
     }
 
-    /// Learns the key of a node: of its own leaf, when an update of its own is committed.
-    pub(crate) fn set(&mut self, node: NodeIndex, key: HpkePrivateKey) {
+    pub(super) fn set(&mut self, node: NodeIndex, key: HpkePrivateKey) {
         self.keys.insert(node, Arc::new(key));
     }
 
+    /// What is known of the tree after a list of proposals; with the leaf's new key, if an update of its own was in it.
+    pub(crate) fn after_proposals(
+        &self,
+        before: &RatchetTree,
+        after: &RatchetTree,
+        own_update: Option<Arc<HpkePrivateKey>>,
+    ) -> Self {
+        let mut private = self.retained(before, after);
+        private.keys.extend(own_update.map(|key| (self.leaf.node(), key)));
+        private
+    }
+
     /// What of it is still valid in a later tree: the keys of the nodes whose public keys stayed.
-    pub(crate) fn retained(&self, before: &RatchetTree, after: &RatchetTree) -> Self {
+    pub(super) fn retained(&self, before: &RatchetTree, after: &RatchetTree) -> Self {
         let stays = |node: &NodeIndex| {
             let key = before.public_key(*node);
             key.is_some() && key == after.public_key(*node)
@@ -90,11 +138,6 @@ pub(super) fn next_path_secret(suite: &Suite, path_secret: &Secret) -> Secret {
 /// `node_priv[n], node_pub[n] = KEM.DeriveKeyPair(DeriveSecret(path_secret[n], "node"))` (RFC 9420 s7.4).
 pub(super) fn node_key_pair(suite: &Suite, path_secret: &Secret) -> Result<HpkeKeyPair, CryptoError> {
     suite.derive_key_pair(&suite.derive_secret(path_secret, "node"))
-}
-
-/// A path secret has `KDF.Nh` bytes.
-pub(super) fn check_length(suite: &Suite, path_secret: &Secret) -> Result<(), Rule> {
-    if path_secret.len() == suite.nh() { Ok(()) } else { Err(Rule::PathSecret) }
 }
 
 /// One key in storage.

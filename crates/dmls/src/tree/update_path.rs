@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 
 use crate::codec::wire_struct;
 use crate::crypto::{HpkeCiphertext, HpkePublicKey, Secret, Suite};
-use crate::error::Rule;
+use crate::error::{Error, Rule};
 
 use super::parent_hash::path_with_parent_hashes;
-use super::private::{check_length, next_path_secret, node_key_pair};
 use super::{LeafIndex, LeafNode, NodeIndex, PathStep, PrivateTree, RatchetTree};
 
 /// Fresh keys for the committer's leaf and the nodes of its filtered direct path.
@@ -47,25 +46,26 @@ pub(super) fn recipients(
 }
 
 impl UpdatePath {
-    /// Merges the path into the tree that the proposals gave. The leaf itself is not validated here, but that its
-    /// keys are new and its parent hash is right.
+    /// Merges the path into the tree that the proposals gave. The leaf itself is validated by
+    /// [`super::LeafValidator::commit`]; here, that its keys are new and its parent hash is right.
     pub(crate) fn merge(
         &self,
         suite: &Suite,
         tree: &RatchetTree,
         sender: LeafIndex,
-    ) -> Result<RatchetTree, Rule> {
-        let tree = tree.with_sender(sender)?;
+        max_leaves: u32,
+    ) -> Result<RatchetTree, Error> {
+        let tree = tree.with_sender(sender, max_leaves)?;
         let steps = tree.filtered_direct_path(sender);
         if steps.len() != self.nodes.len() {
-            return Err(Rule::PathLength);
+            return Err(Rule::PathLength.into());
         }
         self.check_new_keys(&tree, sender)?;
         let keys = self.nodes.iter().map(|node| &node.encryption_key);
         let (nodes, parent_hash) = path_with_parent_hashes(suite, &tree, &steps, keys);
         match self.leaf_node.parent_hash() {
-            None => return Err(Rule::LeafSource),
-            Some(claimed) if claimed != parent_hash => return Err(Rule::PathParentHash),
+            None => return Err(Rule::LeafSource.into()),
+            Some(claimed) if claimed != parent_hash => return Err(Rule::PathParentHash.into()),
             Some(_) => {}
         }
         let merged = tree.with_update_path(sender, self.leaf_node.clone(), nodes);
@@ -90,6 +90,25 @@ impl UpdatePath {
         Ok(())
     }
 
+    /// "The length of the `encrypted_path_secret` vector MUST be equal to the length of the resolution of the copath
+    /// node (excluding new leaf nodes)" (s7.6): of every node, also of those that are none of ours.
+    pub(crate) fn check_ciphertexts(
+        &self,
+        merged: &RatchetTree,
+        sender: LeafIndex,
+        new_leaves: &[LeafIndex],
+    ) -> Result<(), Rule> {
+        let new_leaves = BTreeSet::from_iter(new_leaves.iter().copied());
+        let steps = merged.filtered_direct_path(sender);
+        let fits = |(step, node): (&PathStep, &UpdatePathNode)| {
+            recipients(merged, step.copath, &new_leaves).len() == node.encrypted_path_secret.len()
+        };
+        if steps.len() != self.nodes.len() {
+            return Err(Rule::PathLength);
+        }
+        if steps.iter().zip(&self.nodes).all(fits) { Ok(()) } else { Err(Rule::PathCiphertexts) }
+    }
+
     /// Decrypts the path secret that is for us and derives those above: our keys in the merged tree, and
     /// `path_secret[n]`. `before` is the tree after the proposals, `private` what we know of it, `group_context` the
     /// provisional one.
@@ -104,57 +123,21 @@ impl UpdatePath {
         new_leaves: &[LeafIndex],
         group_context: &[u8],
     ) -> Result<(PrivateTree, Secret), Rule> {
-        let steps = merged.filtered_direct_path(sender);
-        if steps.len() != self.nodes.len() {
-            return Err(Rule::PathLength);
-        }
-        let (ours, path_secret) =
-            self.own_path_secret(suite, merged, private, &steps, new_leaves, group_context)?;
-
-        let mut private = private.retained(before, merged);
-        let mut path_secret = path_secret;
-        for (i, (step, node)) in steps.iter().zip(&self.nodes).enumerate().skip(ours) {
-            if i > ours {
-                path_secret = next_path_secret(suite, &path_secret);
-            }
-            let pair = node_key_pair(suite, &path_secret).map_err(|_| Rule::PathSecretKey)?;
-            if pair.public != node.encryption_key {
-                return Err(Rule::PathSecretKey);
-            }
-            private.set(step.node, pair.private);
-        }
-        Ok((private, path_secret))
-    }
-
-    /// The step of the path at which we are below the other child, and its path secret. Off the path, the merged tree
-    /// is the tree before.
-    fn own_path_secret(
-        &self,
-        suite: &Suite,
-        tree: &RatchetTree,
-        private: &PrivateTree,
-        steps: &[PathStep],
-        new_leaves: &[LeafIndex],
-        group_context: &[u8],
-    ) -> Result<(usize, Secret), Rule> {
+        self.check_ciphertexts(merged, sender, new_leaves)?;
+        let path = merged.filtered_direct_path(sender);
+        let ours = path.iter().position(|step| step.copath.covers(private.leaf)).ok_or(Rule::PathSecret)?;
         let new_leaves = BTreeSet::from_iter(new_leaves.iter().copied());
-        let mut ours = None;
-        for (i, (step, node)) in steps.iter().zip(&self.nodes).enumerate() {
-            let recipients = recipients(tree, step.copath, &new_leaves);
-            if recipients.len() != node.encrypted_path_secret.len() {
-                return Err(Rule::PathCiphertexts);
-            }
-            if step.copath.covers(private.leaf) {
-                let mut sealed = recipients.into_iter().zip(&node.encrypted_path_secret);
-                ours = sealed.find_map(|(node, sealed)| Some((i, node, private.key(node)?, sealed)));
-            }
-        }
-        let (i, node, key, sealed) = ours.ok_or(Rule::PathSecret)?;
-        let public = tree.public_key(node).ok_or(Rule::PathSecret)?;
+        let sealed = recipients(merged, path[ours].copath, &new_leaves)
+            .into_iter()
+            .zip(&self.nodes[ours].encrypted_path_secret)
+            .find_map(|(node, sealed)| Some((private.key(node)?, merged.public_key(node)?, sealed)));
+        let (key, public, sealed) = sealed.ok_or(Rule::PathSecret)?;
         let path_secret = suite
             .decrypt_with_label(key, public, "UpdatePathNode", group_context, sealed)
             .map_err(|_| Rule::PathSecret)?;
-        check_length(suite, &path_secret)?;
-        Ok((i, path_secret))
+
+        let mut private = private.retained(before, merged);
+        let last = private.learn_path(suite, merged, &path[ours..], &path_secret)?;
+        Ok((private, last))
     }
 }
