@@ -157,11 +157,16 @@ impl RatchetTree {
         validator: &LeafValidator<'_>,
         lifetimes: LifetimeCheck,
     ) -> Result<(), Rule> {
-        check_unmerged_leaves(&self.root, &[])?;
-        self.check_unique_keys()?;
-        self.check_parent_hashes(validator.suite)?;
+        self.check_parent_nodes(validator.suite)?;
         self.check_credential_support()?;
         self.leaves().try_for_each(|(index, leaf)| validator.in_tree(leaf, index, lifetimes))
+    }
+
+    /// What the parent nodes of a tree that we join must fulfil, and that no key is there twice.
+    pub(crate) fn check_parent_nodes(&self, suite: &Suite) -> Result<(), Rule> {
+        check_unmerged_leaves(&self.root, &[])?;
+        self.check_unique_keys()?;
+        self.check_parent_hashes(suite)
     }
 
     /// "Verify that the credential type is supported by all members of the group" (s7.3), for all leaves at once.
