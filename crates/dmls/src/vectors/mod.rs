@@ -6,6 +6,7 @@
 mod crypto;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use std::fmt;
 
@@ -15,6 +16,7 @@ use crate::crypto::{Provider, Suite};
 use crate::registry::CipherSuite;
 
 pub use crypto::{crypto_basics, deserialization, pprf, secret_tree};
+pub use tree::{tree_math, tree_operations, tree_validation, treekem};
 
 /// What a case comes to: `Err` says what differs.
 pub type Outcome = Result<(), String>;

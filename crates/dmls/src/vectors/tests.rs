@@ -63,3 +63,31 @@ fn deserialization_json() {
         deserialization(case).unwrap_or_else(|e| panic!("case {number}: {e}"));
     }
 }
+
+#[test]
+fn tree_math_json() {
+    for (number, case) in cases("rfc9420/tree-math.json").iter().flatten().enumerate() {
+        tree_math(case).unwrap_or_else(|e| panic!("case {number}: {e}"));
+    }
+}
+
+#[test]
+fn tree_operations_json() {
+    // All of its cases are of suite 1.
+    for case in cases("rfc9420/tree-operations.json").iter().flatten() {
+        for provider in Provider::all() {
+            tree_operations(&suite(provider, case).unwrap().unwrap(), case).unwrap();
+        }
+    }
+}
+
+#[test]
+fn tree_validation_json() {
+    run("rfc9420/tree-validation.json", tree_validation);
+}
+
+#[test]
+fn treekem_json() {
+    let mut rng = ChaCha20Rng::seed_from_u64(2);
+    run("rfc9420/treekem.json", |suite, case| treekem(suite, case, &mut rng));
+}
