@@ -195,16 +195,20 @@ impl OwnKeyPackage {
 
     /// From storage.
     pub fn from_secret(suite: &Suite, stored: &Secret) -> Result<Self, Error> {
-        let (key_package, init, encryption, signer) = Self::decode_parts(stored.as_bytes())
-            .map_err(|e| RecordsError::Malformed("a key package", e))?;
+        let (key_package, init, encryption, signer) =
+            Self::decode_parts(stored.as_bytes()).map_err(|e| RecordsError::Malformed("a key package", e))?;
         let signer = SignatureKeyPair::from_private(suite, signer)?;
         Self::from_parts(suite, key_package, init, encryption, signer)
     }
 
     fn decode_parts(bytes: &[u8]) -> Result<(KeyPackage, Secret, Secret, Secret), DecodeError> {
         let mut r = Reader::new(bytes);
-        let parts =
-            (Decode::decode(&mut r)?, Decode::decode(&mut r)?, Decode::decode(&mut r)?, Decode::decode(&mut r)?);
+        let parts = (
+            Decode::decode(&mut r)?,
+            Decode::decode(&mut r)?,
+            Decode::decode(&mut r)?,
+            Decode::decode(&mut r)?,
+        );
         r.finish()?;
         Ok(parts)
     }

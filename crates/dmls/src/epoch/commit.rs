@@ -65,7 +65,8 @@ impl Epoch {
             return Err(Usage::GroupEnded.into());
         }
         let own = Sender::Member(self.own_leaf());
-        let by_value = || request.proposals.iter().map(|p| Proposed { proposal: p, sender: own, reference: None });
+        let by_value =
+            || request.proposals.iter().map(|p| Proposed { proposal: p, sender: own, reference: None });
         let references = match request.references {
             Some(references) => references,
             None => self.choose_references(rules, by_value().collect()),
@@ -73,7 +74,11 @@ impl Epoch {
         let mut list: Vec<_> = by_value().collect();
         for reference in &references {
             let stored = self.proposals.get(reference).ok_or(Usage::UnknownProposal)?;
-            list.push(Proposed { proposal: &stored.proposal, sender: stored.sender, reference: Some(reference) });
+            list.push(Proposed {
+                proposal: &stored.proposal,
+                sender: stored.sender,
+                reference: Some(reference),
+            });
         }
         let provisional = self.public().apply_proposals(rules, Committer::Member(self.own_leaf()), &list)?;
         let with_path = provisional.needs_path || !request.omit_path;
@@ -116,8 +121,14 @@ impl Epoch {
         let summary = CommitSummary::new(self.public(), &transition, own);
         let public = self.public().child(context, tree, tag);
         let child = Epoch::new(public, derived.expanded, private, self.signer.clone(), reinit);
-        let welcome =
-            child.welcome(rules, &transition.provisional, path.as_ref(), derived.joiner, &derived.welcome, rng)?;
+        let welcome = child.welcome(
+            rules,
+            &transition.provisional,
+            path.as_ref(),
+            derived.joiner,
+            &derived.welcome,
+            rng,
+        )?;
         Ok(StagedOwnCommit {
             message: outgoing.message,
             summary,
@@ -164,7 +175,8 @@ impl Epoch {
         let mut list = by_value;
         let mut chosen = Vec::new();
         for (reference, stored) in stored {
-            let proposed = Proposed { proposal: &stored.proposal, sender: stored.sender, reference: Some(reference) };
+            let proposed =
+                Proposed { proposal: &stored.proposal, sender: stored.sender, reference: Some(reference) };
             if proposed.touches().is_some_and(|leaf| leaf == self.own_leaf() || touched.contains(&leaf))
                 || matches!(proposed.proposal, Proposal::Update(_)) && proposed.sender == own
             {
@@ -226,7 +238,10 @@ impl Epoch {
                 group_secrets.to_secret().as_bytes(),
                 rng,
             )?;
-            secrets.push(EncryptedGroupSecrets { new_member: key_package.reference(suite), encrypted_group_secrets });
+            secrets.push(EncryptedGroupSecrets {
+                new_member: key_package.reference(suite),
+                encrypted_group_secrets,
+            });
         }
         Ok(Some(Welcome { cipher_suite: suite.code(), secrets, encrypted_group_info }))
     }

@@ -9,7 +9,7 @@ use crate::identity::Identity;
 use crate::key_schedule::{EpochSecret, Expanded, GroupContext};
 use crate::registry::{ExtensionType, ProtocolVersion};
 use crate::time::Lifetime;
-use crate::tree::{LeafIndex, LeafNode, PrivateTree, RatchetTree};
+use crate::tree::{LeafIndex, LeafNode, LifetimeCheck, PrivateTree, RatchetTree};
 
 use super::public::check_context_extensions;
 use super::{Epoch, PublicEpoch, Rules};
@@ -98,7 +98,7 @@ fn first_epoch(
     // The creator's own leaf must be one that others accept.
     let validator_context = PublicEpoch::new(suite, context.clone(), tree.clone(), Default::default());
     let own = tree.leaf(LeafIndex(0)).ok_or(Rule::WelcomeLeaf)?;
-    validator_context.validator(rules, &context.extensions).in_tree(own, LeafIndex(0))?;
+    validator_context.validator(rules, &context.extensions).in_tree(own, LeafIndex(0), LifetimeCheck::Now)?;
     let expanded: Expanded = epoch_secret.expand(&suite, rules.config.schedule);
     let tag = expanded.secrets.confirmation_key.tag(&suite, &context.confirmed_transcript_hash);
     let public = PublicEpoch::new(suite, context, tree, tag);

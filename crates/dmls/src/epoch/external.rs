@@ -76,7 +76,7 @@ pub(crate) fn join_external(
     let provisional_context = public.provisional_context(&provisional, &path.tree);
     let update_path = path.encrypt(&suite, &provisional_context.to_bytes(), &[], rng)?;
     let leaf = path.tree.leaf(own).ok_or(Rule::WelcomeLeaf)?;
-    public.validator(rules, &provisional.extensions).commit(leaf, own)?;
+    public.validator(rules, &provisional.extensions).commit(leaf, own, None)?;
     path.tree.check_credential_support()?;
 
     let proposals = proposals.iter().map(|p| ProposalOrRef::Proposal(Box::new(p.clone()))).collect();

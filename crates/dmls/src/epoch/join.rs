@@ -5,9 +5,11 @@ use crate::crypto::{Secret, Suite};
 use crate::error::{Error, Rule, Unsupported};
 use crate::identity::OwnKeyPackage;
 use crate::key_schedule::{EpochSecret, Expanded, JoinerSecret, PskLookup};
-use crate::message::{GroupInfo, GroupSecrets, PreSharedKeyId, Psk, ResumptionPskUsage, Welcome, WelcomeKeys};
+use crate::message::{
+    GroupInfo, GroupSecrets, PreSharedKeyId, Psk, ResumptionPskUsage, Welcome, WelcomeKeys,
+};
 use crate::registry::{ExtensionType, ProtocolVersion};
-use crate::tree::{LeafIndex, PrivateTree, RatchetTree};
+use crate::tree::{LeafIndex, LifetimeCheck, PrivateTree, RatchetTree};
 
 use super::public::check_context_extensions;
 use super::{Epoch, PublicEpoch, Rules};
@@ -78,10 +80,7 @@ fn open_group_secrets(suite: &Suite, own: &OwnKeyPackage, welcome: &Welcome) -> 
 
 /// Whether a psk leads from an old group into this one (reinit, branch).
 pub(crate) fn is_successor_psk(id: &PreSharedKeyId) -> bool {
-    matches!(
-        id.psk,
-        Psk::Resumption { usage: ResumptionPskUsage::ReInit | ResumptionPskUsage::Branch, .. }
-    )
+    matches!(id.psk, Psk::Resumption { usage: ResumptionPskUsage::ReInit | ResumptionPskUsage::Branch, .. })
 }
 
 fn check_psks(psks: &[PreSharedKeyId]) -> Result<(), Rule> {
@@ -109,7 +108,8 @@ pub(crate) fn verify_group_info(
     let signer = tree.leaf(group_info.signer).ok_or(Rule::GroupInfoSigner)?;
     group_info.verify_signature(&suite, &signer.signature_key).map_err(|_| Rule::GroupInfoSignature)?;
     let public = PublicEpoch::new(suite, context.clone(), tree, group_info.confirmation_tag.clone());
-    public.tree.validate(&public.validator(rules, &context.extensions))?;
+    // A member who never commits keeps its first leaf: once expired, it must not close the group to newcomers.
+    public.tree.validate(&public.validator(rules, &context.extensions), LifetimeCheck::LengthOnly)?;
     Ok(public)
 }
 

@@ -5,8 +5,8 @@ use rand_core::CryptoRng;
 use crate::config::Config;
 use crate::error::{Error, Limit, Rule, Usage};
 use crate::framing::{
-    AuthenticatedContent, Content, FramedContent, MlsMessage, PrivateMessage, PublicMessage, Sender, SenderData,
-    Verified,
+    AuthenticatedContent, Content, FramedContent, MlsMessage, PrivateMessage, PublicMessage, Sender,
+    SenderData, Verified,
 };
 use crate::key_schedule::MembershipKey;
 use crate::registry::WireFormat;
@@ -126,7 +126,8 @@ impl Epoch {
     ) -> Result<Outgoing, Error> {
         let suite = self.suite();
         if content.wire_format == WireFormat::PUBLIC_MESSAGE {
-            let message = PublicMessage::protect(suite, &self.secrets.membership_key, content, self.context())?;
+            let message =
+                PublicMessage::protect(suite, &self.secrets.membership_key, content, self.context())?;
             return Ok(Outgoing { message: MlsMessage::PublicMessage(Box::new(message)), advance: None });
         }
         let ratchet = content.content.content.content_type().ratchet();

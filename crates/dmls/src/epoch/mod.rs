@@ -19,8 +19,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub(crate) use commit::{CommitRequest, StagedOwnCommit};
-pub(crate) use create::create;
 pub use create::NewGroupOptions;
+pub(crate) use create::create;
 pub(crate) use external::{ExternalJoin, ExternalRequest, join_external};
 pub(crate) use join::join;
 pub(crate) use messages::{Claim, Opened, Outgoing};
@@ -83,12 +83,7 @@ impl Epoch {
         let messages = SecretTree::new(expanded.encryption.0, public.tree.size().leaves());
         Self {
             id: expanded.id,
-            reading: Reading {
-                own_leaf: private.leaf,
-                public,
-                sender_data: expanded.sender_data,
-                messages,
-            },
+            reading: Reading { own_leaf: private.leaf, public, sender_data: expanded.sender_data, messages },
             secrets: expanded.secrets,
             next_init: expanded.next_init,
             private,

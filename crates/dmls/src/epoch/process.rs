@@ -126,17 +126,21 @@ impl PublicEpoch {
         path: &UpdatePath,
     ) -> Result<RatchetTree, Error> {
         let validator = self.validator(rules, &provisional.extensions);
-        validator.commit(&path.leaf_node, committer)?;
+        validator.commit(&path.leaf_node, committer, provisional.tree.leaf(committer))?;
         let tree = path.merge(&self.suite, &provisional.tree, committer, rules.config.limits.members)?;
         tree.check_credential_support()?;
-        path.check_ciphertexts(&provisional.tree, committer, &provisional.new_leaves())?;
+        path.check_ciphertexts(&tree, committer, &provisional.new_leaves())?;
         Ok(tree)
     }
 }
 
 impl Epoch {
     /// The proposals of a commit, those by reference looked up.
-    pub(crate) fn resolve<'a>(&'a self, commit: &'a Commit, sender: Sender) -> Result<Vec<Proposed<'a>>, Rule> {
+    pub(crate) fn resolve<'a>(
+        &'a self,
+        commit: &'a Commit,
+        sender: Sender,
+    ) -> Result<Vec<Proposed<'a>>, Rule> {
         let resolve = |item: &'a ProposalOrRef| match item {
             ProposalOrRef::Proposal(proposal) => Ok(Proposed { proposal, sender, reference: None }),
             ProposalOrRef::Reference(_) if sender == Sender::NewMemberCommit => Err(Rule::ExternalReference),
@@ -175,12 +179,15 @@ impl Epoch {
         let transition = self.public().transition(rules, content, commit, &list)?;
         let summary = CommitSummary::new(self.public(), &transition, content.content.sender);
 
-        if transition.provisional.removed.contains(&self.own_leaf()) && self.own_leaf() != transition.committer {
+        if transition.provisional.removed.contains(&self.own_leaf())
+            && self.own_leaf() != transition.committer
+        {
             return Ok(ProcessedCommit { tag, summary, child: None, puncture: None });
         }
         let psk = psks.psk_secret(self.suite(), &transition.provisional.psks)?;
         let own_init = keys.own_init();
-        let (private, last_path_secret) = self.path_secrets(&transition, commit.path.as_ref(), &list, keys)?;
+        let (private, last_path_secret) =
+            self.path_secrets(&transition, commit.path.as_ref(), &list, keys)?;
         let (init, puncture) = match (own_init, &transition.provisional.external_init) {
             (Some(init), _) => (init, None),
             (None, Some(kem_output)) => {
@@ -216,13 +223,17 @@ impl Epoch {
     ) -> Result<(PrivateTree, Option<Secret>), Error> {
         let provisional = &transition.provisional;
         let Some(path) = path else {
-            let private = self.private.after_proposals(&self.public().tree, &provisional.tree, self.own_update(list));
+            let private =
+                self.private.after_proposals(&self.public().tree, &provisional.tree, self.own_update(list));
             return Ok((private, None));
         };
         match keys {
             PathKeys::Decrypt => {
-                let private =
-                    self.private.after_proposals(&self.public().tree, &provisional.tree, self.own_update(list));
+                let private = self.private.after_proposals(
+                    &self.public().tree,
+                    &provisional.tree,
+                    self.own_update(list),
+                );
                 let (private, secret) = path.decrypt(
                     self.suite(),
                     &provisional.tree,
@@ -236,8 +247,13 @@ impl Epoch {
             }
             #[cfg(feature = "vectors")]
             PathKeys::Own { leaf, first, .. } => {
-                let (private, secret) =
-                    PrivateTree::from_first_path_secret(self.suite(), &transition.tree, transition.committer, leaf, &first)?;
+                let (private, secret) = PrivateTree::from_first_path_secret(
+                    self.suite(),
+                    &transition.tree,
+                    transition.committer,
+                    leaf,
+                    &first,
+                )?;
                 Ok((private, Some(secret)))
             }
         }
@@ -246,7 +262,9 @@ impl Epoch {
     /// The private key of our new leaf, if the list holds an Update of ours.
     fn own_update(&self, list: &[Proposed<'_>]) -> Option<Arc<HpkePrivateKey>> {
         list.iter()
-            .filter(|p| matches!(p.proposal, Proposal::Update(_)) && p.sender == Sender::Member(self.own_leaf()))
+            .filter(|p| {
+                matches!(p.proposal, Proposal::Update(_)) && p.sender == Sender::Member(self.own_leaf())
+            })
             .find_map(|p| self.proposals.get(p.reference?)?.own_update.clone())
     }
 

@@ -52,7 +52,12 @@ impl Provisional {
 
 impl PublicEpoch {
     /// Checks one proposal by itself (RFC 9420 s12.1), as it arrives.
-    pub(crate) fn check_proposal(&self, rules: Rules<'_>, proposal: &Proposal, sender: Sender) -> Result<(), Error> {
+    pub(crate) fn check_proposal(
+        &self,
+        rules: Rules<'_>,
+        proposal: &Proposal,
+        sender: Sender,
+    ) -> Result<(), Error> {
         let validator = self.validator(rules, &self.context.extensions);
         match proposal {
             Proposal::Add(key_package) => validator.key_package(key_package)?,
@@ -69,7 +74,9 @@ impl PublicEpoch {
             }
             Proposal::ReInit(_) => {}
             Proposal::ExternalInit(_) => return Err(Rule::ExternalInitPlace.into()),
-            Proposal::GroupContextExtensions(extensions) => check_context_extensions(rules.config, extensions)?,
+            Proposal::GroupContextExtensions(extensions) => {
+                check_context_extensions(rules.config, extensions)?
+            }
         }
         Ok(())
     }
@@ -129,7 +136,12 @@ impl PublicEpoch {
     }
 
     /// The rules of an external commit.
-    fn check_joiner_list(&self, rules: Rules<'_>, joiner: &LeafNode, list: &[Proposed<'_>]) -> Result<(), Rule> {
+    fn check_joiner_list(
+        &self,
+        rules: Rules<'_>,
+        joiner: &LeafNode,
+        list: &[Proposed<'_>],
+    ) -> Result<(), Rule> {
         let (mut inits, mut removes) = (0, 0);
         for proposed in list {
             if proposed.reference.is_some() {
@@ -259,10 +271,9 @@ impl PublicEpoch {
     fn check_result(&self, provisional: &Provisional, list: &[Proposed<'_>]) -> Result<(), Error> {
         if provisional.extensions != self.context.extensions {
             let required = provisional.extensions.content::<RequiredCapabilities>()?.unwrap_or_default();
-            let supported = provisional
-                .tree
-                .leaves()
-                .all(|(_, leaf)| leaf.capabilities.support_all(&provisional.extensions) && leaf.capabilities.meets(&required));
+            let supported = provisional.tree.leaves().all(|(_, leaf)| {
+                leaf.capabilities.support_all(&provisional.extensions) && leaf.capabilities.meets(&required)
+            });
             if !supported {
                 return Err(Rule::GroupContextExtensions.into());
             }

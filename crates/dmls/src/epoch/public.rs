@@ -110,7 +110,11 @@ impl PublicEpoch {
     }
 
     /// The GroupContext of the epoch that a commit makes.
-    pub(crate) fn next_context(&self, mut provisional: GroupContext, commit: &AuthenticatedContent) -> GroupContext {
+    pub(crate) fn next_context(
+        &self,
+        mut provisional: GroupContext,
+        commit: &AuthenticatedContent,
+    ) -> GroupContext {
         provisional.confirmed_transcript_hash = confirmed_transcript_hash(
             &self.suite,
             &self.interim_transcript_hash,

@@ -53,9 +53,7 @@ wire_struct!(CommitSummary {
 });
 
 fn members(tree: &RatchetTree, leaves: impl Iterator<Item = LeafIndex>) -> Vec<Member> {
-    leaves
-        .filter_map(|leaf| Some(Member { leaf, credential: tree.leaf(leaf)?.credential.clone() }))
-        .collect()
+    leaves.filter_map(|leaf| Some(Member { leaf, credential: tree.leaf(leaf)?.credential.clone() })).collect()
 }
 
 impl CommitSummary {

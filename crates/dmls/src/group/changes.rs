@@ -72,7 +72,9 @@ impl Changes {
     /// Deletes what this very step was about to write of an epoch's secret tree.
     pub(crate) fn delete_ratchets(&mut self, id: &EpochId) {
         let prefix = [b"r", id.as_bytes()].concat();
-        for (_, value) in self.records.range_mut(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix)) {
+        for (_, value) in
+            self.records.range_mut(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix))
+        {
             *value = None;
         }
     }

@@ -106,7 +106,8 @@ impl Graph {
         if !nodes.get(&head)?.is_full() {
             return None;
         }
-        let mut graph = Self { nodes: BTreeMap::new(), children: BTreeMap::new(), commits: BTreeMap::new(), head };
+        let mut graph =
+            Self { nodes: BTreeMap::new(), children: BTreeMap::new(), commits: BTreeMap::new(), head };
         for (id, node) in nodes {
             graph.insert(id, node);
         }
@@ -185,13 +186,15 @@ impl Graph {
 
     /// The one retained epoch with this number, in a group without forks (RFC 9420).
     pub(crate) fn by_number(&self, number: u64) -> Option<&EpochId> {
-        let mut found = self.nodes.iter().filter(|(_, node)| node.number == number && node.reading().is_some());
+        let mut found =
+            self.nodes.iter().filter(|(_, node)| node.number == number && node.reading().is_some());
         found.next().map(|(id, _)| id)
     }
 
     /// Epochs without a known parent: where the walk to the head begins. Usually one.
     fn roots(&self) -> impl Iterator<Item = &EpochId> {
-        let is_root = |node: &Node| node.parent.as_ref().is_none_or(|parent| !self.nodes.contains_key(parent));
+        let is_root =
+            |node: &Node| node.parent.as_ref().is_none_or(|parent| !self.nodes.contains_key(parent));
         self.nodes.iter().filter(move |(_, node)| is_root(node)).map(|(id, _)| id)
     }
 

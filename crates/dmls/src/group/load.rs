@@ -256,8 +256,15 @@ impl Group {
             held.insert(hash.to_vec(), decode::<HeldMessage>("a held message", bytes)?);
         }
         let graph = Graph::from_nodes(nodes, group.head).ok_or(RecordsError::Missing("the head"))?;
-        let mut loaded =
-            Self { suite, config, group_id: group.group_id, graph, pending, held, trees: TreeStore::default() };
+        let mut loaded = Self {
+            suite,
+            config,
+            group_id: group.group_id,
+            graph,
+            pending,
+            held,
+            trees: TreeStore::default(),
+        };
         loaded.count_trees();
         Ok(loaded)
     }

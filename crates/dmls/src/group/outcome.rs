@@ -98,7 +98,6 @@ pub struct NewEpoch {
     pub ready: usize,
 }
 
-
 /// An epoch of a branch that lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lost {

@@ -215,7 +215,11 @@ impl Group {
         };
         if let Claim::Own = reading.claim(&message)? {
             // A commit of ours that is not pending can't be processed: only its record could lead into its epoch.
-            return if kind == ContentType::Commit { Err(Usage::UnknownCommit.into()) } else { Ok(Outcome::Own) };
+            return if kind == ContentType::Commit {
+                Err(Usage::UnknownCommit.into())
+            } else {
+                Ok(Outcome::Own)
+            };
         }
         let opened = match (&node.state, message) {
             (State::Full(epoch), message) => epoch.open(&self.config, message),
@@ -232,7 +236,9 @@ impl Group {
         };
         let content = opened.content.get();
         let outcome = match (&content.content.content, &node.state) {
-            (Content::Application(data), _) => Ok(Outcome::Application(application(&id, node, content, data)?)),
+            (Content::Application(data), _) => {
+                Ok(Outcome::Application(application(&id, node, content, data)?))
+            }
             (Content::Proposal(_), State::Full(epoch)) => {
                 self.decide_proposal(plan, epoch, &opened.content, arrival)
             }
@@ -241,7 +247,14 @@ impl Group {
                     return self.hold(plan, bytes, Held::Proposal(reference));
                 }
                 plan.advance(&id, opened.advance);
-                return self.decide_commit(plan, epoch, commit_id, &opened.content, PathKeys::Decrypt, arrival);
+                return self.decide_commit(
+                    plan,
+                    epoch,
+                    commit_id,
+                    &opened.content,
+                    PathKeys::Decrypt,
+                    arrival,
+                );
             }
             _ => return Ok(deleted),
         };
@@ -318,16 +331,16 @@ impl Group {
         }
         plan.puncture(parent, processed.puncture);
         let id = epoch.id.clone();
-        let node = Node::new(Some(parent.id.clone()), Some((commit_id, processed.summary.clone())), epoch);
+        let mut node =
+            Node::new(Some(parent.id.clone()), Some((commit_id, processed.summary.clone())), epoch);
         let child = Child { parent: &parent.id, id: &id, tag: &processed.tag, number: node.number };
         let mut outcome = self.new_epoch(&child, processed.summary);
         outcome.authenticated_data = content.get().content.authenticated_data.clone();
         let head = self.settle(plan, &child, &mut outcome);
-        let mut node = node;
         if !arrival.retain && head != id {
             node.state = State::Known;
         }
-        plan.add_epoch(self, id, node);
+        plan.add_epoch(self, id.clone(), node);
         self.retain(plan, &head, Some(&child), arrival.retain);
         Ok(Outcome::Commit(Box::new(outcome)))
     }
@@ -338,12 +351,16 @@ impl Group {
         if children >= self.config.limits.children { Err(Limit::Children) } else { Ok(()) }
     }
 
-    fn decide_confirm(&self, plan: &mut Plan, commit: &CommitId, arrival: Arrival) -> Result<NewEpoch, Error> {
+    fn decide_confirm(
+        &self,
+        plan: &mut Plan,
+        commit: &CommitId,
+        arrival: Arrival,
+    ) -> Result<NewEpoch, Error> {
         let pending = self.pending.get(commit).ok_or(Usage::UnknownCommit)?;
         let parent = pending.node.parent.as_ref().ok_or(Usage::UnknownCommit)?;
         let summary = pending.node.commit.as_ref().map(|(_, summary)| summary.clone());
-        let child =
-            Child { parent, id: &pending.id, tag: &pending.node.tag, number: pending.node.number };
+        let child = Child { parent, id: &pending.id, tag: &pending.node.tag, number: pending.node.number };
         let mut outcome = self.new_epoch(&child, summary.ok_or(Usage::UnknownCommit)?);
         outcome.own = true;
         outcome.welcome = pending.welcome.clone();

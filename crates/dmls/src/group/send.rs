@@ -101,7 +101,11 @@ impl Group {
 
     /// Proposes a fresh key for our own leaf. The private key is stored with the proposal, in every branch that commits
     /// it.
-    pub fn propose_update(&mut self, now: Time, rng: &mut dyn CryptoRng) -> Result<Step<'_, SentProposal>, Error> {
+    pub fn propose_update(
+        &mut self,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Step<'_, SentProposal>, Error> {
         let epoch = self.head_epoch();
         let own = epoch.own_leaf();
         let mut leaf = epoch.public().member(own)?.clone();
@@ -283,7 +287,8 @@ impl Group {
         let id = self.commit_id(&staged.message);
         let epoch = staged.child.id.clone();
         let message = self.wrap(staged.message, &parent.id);
-        let node = Node::new(Some(parent.id.clone()), Some((id.clone(), staged.summary.clone())), staged.child);
+        let node =
+            Node::new(Some(parent.id.clone()), Some((id.clone(), staged.summary.clone())), staged.child);
         let welcome = staged.welcome.map(|welcome| MlsMessage::Welcome(welcome).to_bytes());
         plan.advance(&parent.id, staged.advance);
         plan.puncture(parent, staged.puncture);

@@ -127,15 +127,8 @@ impl Group {
         let request = ExternalRequest { psks, authenticated_data: options.authenticated_data };
         let lookup = PskLookup(&|id| joiner_psk(&config, id));
         let rules = Rules { config: &config, now };
-        let joined = epoch::join_external(
-            rules,
-            identity,
-            &info,
-            options.ratchet_tree,
-            request,
-            lookup,
-            rng,
-        )?;
+        let joined =
+            epoch::join_external(rules, identity, &info, options.ratchet_tree, request, lookup, rng)?;
         let parent = options.epoch.or(joined.parent);
         if config.schedule == KeySchedule::Dmls && parent.is_none() {
             return Err(Rule::EpochHeader.into());

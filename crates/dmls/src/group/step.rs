@@ -46,7 +46,10 @@ impl<T> Step<'_, T> {
 
 impl<T: std::fmt::Debug> std::fmt::Debug for Step<'_, T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Step").field("outcome", &self.outcome).field("changes", &self.changes).finish_non_exhaustive()
+        f.debug_struct("Step")
+            .field("outcome", &self.outcome)
+            .field("changes", &self.changes)
+            .finish_non_exhaustive()
     }
 }
 

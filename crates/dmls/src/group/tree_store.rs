@@ -24,25 +24,37 @@ impl TreeStore {
     }
 
     /// Uses a tree once more: what is not stored yet is written.
-    pub(crate) fn retain(&self, suite: &Suite, tree: &RatchetTree, pending: &mut TreeUses, changes: &mut Changes) {
+    pub(crate) fn retain(
+        &self,
+        suite: &Suite,
+        tree: &RatchetTree,
+        pending: &mut TreeUses,
+        changes: &mut Changes,
+    ) {
         let pending = RefCell::new(pending);
         let known = |hash: &[u8]| {
             let uses = self.uses(&pending.borrow(), hash);
             pending.borrow_mut().0.insert(hash.into(), uses + 1);
             uses > 0
         };
-        tree.records(suite, &known, &mut |hash, _, bytes| changes.put(Key::Tree(hash), bytes));
+        tree.records(suite, &known, &mut |record| changes.put(Key::Tree(record.hash), record.bytes));
     }
 
     /// Uses a tree once less: what nothing uses any more is deleted.
-    pub(crate) fn release(&self, suite: &Suite, tree: &RatchetTree, pending: &mut TreeUses, changes: &mut Changes) {
+    pub(crate) fn release(
+        &self,
+        suite: &Suite,
+        tree: &RatchetTree,
+        pending: &mut TreeUses,
+        changes: &mut Changes,
+    ) {
         let pending = RefCell::new(pending);
         let known = |hash: &[u8]| {
             let uses = self.uses(&pending.borrow(), hash).saturating_sub(1);
             pending.borrow_mut().0.insert(hash.into(), uses);
             uses > 0
         };
-        tree.records(suite, &known, &mut |hash, _, _| changes.delete(Key::Tree(hash)));
+        tree.records(suite, &known, &mut |record| changes.delete(Key::Tree(record.hash)));
     }
 
     pub(crate) fn apply(&mut self, pending: TreeUses) {
