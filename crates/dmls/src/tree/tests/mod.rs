@@ -96,35 +96,35 @@ impl Group {
         let private = vec![PrivateTree::new(LeafIndex(0), first.leaf_private.duplicate())];
         let mut group = Self { tree, clients: vec![first], private, rng };
         for committer in 0..members - 1 {
-            group.add(committer);
+            let client = Client::new(&mut group.rng);
+            group.commit(committer, Some(client));
         }
         group
     }
 
-    /// Adds a member in a commit with a path.
-    fn add(&mut self, committer: u32) {
-        let client = Client::new(&mut self.rng);
-        let (tree, leaf) = self.tree.add(client.leaf.clone(), MAX_LEAVES).unwrap();
-        self.tree = tree;
-        let path = self.path(committer);
-        let update = path.encrypt(&suite(), b"context", &[leaf], &mut self.rng).unwrap();
-        let signer = LeafIndex(committer);
-        let merged = update.merge(&suite(), &self.tree, signer, MAX_LEAVES).unwrap();
-        for private in &mut self.private {
-            *private = match private.leaf == signer {
-                true => path.private.duplicate(),
-                false => {
-                    let opened =
-                        update.decrypt(&suite(), &self.tree, &merged, private, signer, &[leaf], b"context");
-                    opened.unwrap().0
-                }
-            };
+    /// A commit with a path, which may add a member. Everyone processes it.
+    fn commit(&mut self, committer: u32, added: Option<Client>) {
+        let mut new = Vec::new();
+        if let Some(client) = &added {
+            let (tree, leaf) = self.tree.add(client.leaf.clone(), MAX_LEAVES).unwrap();
+            self.tree = tree;
+            new.push(leaf);
         }
-        let secret = path.secret_for(leaf);
-        let joined = client.leaf_private.duplicate();
-        self.private
-            .push(PrivateTree::from_welcome(&suite(), &merged, leaf, joined, signer, secret).unwrap());
-        self.clients.push(client);
+        let path = self.path(committer);
+        let update = path.encrypt(&suite(), b"context", &new, &mut self.rng).unwrap();
+        let sender = LeafIndex(committer);
+        let merged = update.merge(&suite(), &self.tree, sender, MAX_LEAVES).unwrap();
+        for private in self.private.iter_mut().filter(|private| private.leaf != sender) {
+            let opened = update.decrypt(&suite(), &self.tree, &merged, private, sender, &new, b"context");
+            *private = opened.unwrap().0;
+        }
+        self.private[committer as usize] = path.private.duplicate();
+        if let Some(client) = added {
+            let (secret, key) = (path.secret_for(new[0]), client.leaf_private.duplicate());
+            let joined = PrivateTree::from_welcome(&suite(), &merged, new[0], key, sender, secret);
+            self.private.push(joined.unwrap());
+            self.clients.push(client);
+        }
         self.tree = merged;
     }
 

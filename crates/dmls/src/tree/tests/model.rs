@@ -24,7 +24,7 @@ fn head(range: &Range<usize>) -> usize {
 impl Model {
     pub fn of(tree: &RatchetTree) -> Self {
         let node = |index: u32| match LeafIndex(index / 2) {
-            leaf if index % 2 == 0 => tree.leaf(leaf).cloned().map(Node::Leaf),
+            leaf if index.is_multiple_of(2) => tree.leaf(leaf).cloned().map(Node::Leaf),
             _ => tree.parent(NodeIndex(index)).cloned().map(Node::Parent),
         };
         Self((0..tree.size().nodes()).map(node).collect())
@@ -72,7 +72,7 @@ impl Model {
 
     /// The ranges from the root down to a node.
     pub fn ranges(&self, node: usize) -> Vec<Range<usize>> {
-        let mut path = vec![0..self.0.len()];
+        let mut path = Vec::from_iter([0..self.0.len()]);
         while let Some(range) = path.last().filter(|range| head(range) != node).cloned() {
             let middle = head(&range);
             path.push(if node < middle { range.start..middle } else { middle + 1..range.end });

@@ -205,10 +205,10 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
 
     #[test]
-    fn equals_the_model(seed: u64, changes in proptest::collection::vec(change(), 1..40)) {
+    fn equals_the_model(seed: u64, changes in proptest::collection::vec(change(), 1..60)) {
         let mut world = World::new(seed);
         for change in &changes {
             world.apply(change);
