@@ -72,7 +72,7 @@ impl Model {
 
     /// The ranges from the root down to a node.
     pub fn ranges(&self, node: usize) -> Vec<Range<usize>> {
-        let mut path = Vec::from_iter([0..self.0.len()]);
+        let mut path: Vec<_> = std::iter::once(0..self.0.len()).collect();
         while let Some(range) = path.last().filter(|range| head(range) != node).cloned() {
             let middle = head(&range);
             path.push(if node < middle { range.start..middle } else { middle + 1..range.end });
