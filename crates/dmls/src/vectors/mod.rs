@@ -4,10 +4,13 @@
 //! `field: found .., expected ..`.
 
 mod crypto;
+mod generate;
 mod key_schedule;
 mod messages;
 mod passive_client;
+mod replay;
 mod run;
+mod transcript;
 mod tree;
 
 use std::fmt;
@@ -18,10 +21,12 @@ use crate::crypto::{Provider, Secret, Suite};
 use crate::registry::CipherSuite;
 
 pub use crypto::{crypto_basics, deserialization, pprf, secret_tree};
+pub use generate::generate;
 pub use key_schedule::{dmls_key_schedule, key_schedule, psk_secret, transcript_hashes};
 pub use messages::{message_encoding, message_protection, messages, welcome};
 pub use passive_client::passive_client;
 pub use run::{Summary, run};
+pub use transcript::transcript;
 pub use tree::{tree_math, tree_operations, tree_validation, treekem};
 
 /// What a case comes to: `Err` says what differs.
