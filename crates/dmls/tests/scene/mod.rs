@@ -1,5 +1,7 @@
 //! A small group with valid messages of every kind on their way to one member: the seeds of mutation and fuzzing.
 
+#![allow(dead_code, reason = "each test and each fuzz target uses a part of it")]
+
 use std::collections::BTreeMap;
 
 use dmls::{
@@ -186,4 +188,21 @@ impl Scene {
             inputs: all,
         }
     }
+}
+
+/// An input out of a fuzzer's bytes: one of the valid ones with single bytes changed, or from `number` 128 on the fuzzer's
+/// own.
+pub fn changed(inputs: &[(Entry, Vec<u8>)], entry: Entry, number: u8, changes: &[u8]) -> Vec<u8> {
+    if number >= 128 {
+        return changes.to_vec();
+    }
+    let fitting: Vec<_> = inputs.iter().filter(|(of, _)| *of == entry).collect();
+    let mut bytes = fitting[usize::from(number) % fitting.len()].1.clone();
+    for change in changes.chunks_exact(3) {
+        let place = usize::from(u16::from_be_bytes([change[0], change[1]]));
+        if let Some(byte) = bytes.get_mut(place) {
+            *byte = change[2];
+        }
+    }
+    bytes
 }
