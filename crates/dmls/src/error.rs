@@ -153,6 +153,7 @@ reasons! {
         KeyPackageVersion = "10.1:version": "the KeyPackage is for another version or cipher suite";
         KeyPackageSignature = "10.1:signature": "the signature of the KeyPackage does not verify";
         KeyPackageInitKey = "10.1:init-key": "the KeyPackage's init_key equals its encryption_key";
+        KeyPackageExtensions = "10:extensions": "the KeyPackage has an extension that its leaf's capabilities do not list";
         // Trees.
         TreeStructure = "12.4.3.3:structure": "the ratchet tree is empty, ends in a blank node, or has a node of the wrong kind";
         TreeHash = "12.4.3.1:tree-hash": "the ratchet tree does not have the tree hash of the group";

@@ -61,6 +61,8 @@ code_points! {
         EXTERNAL_SENDERS = 5 => "external_senders";
         /// GroupContext: this group uses the draft's key schedule (DESIGN s3.4, R9; private use).
         DMLS = 0xf0d5 => "dmls";
+        /// GroupInfo: the `dmls_epoch`, which an external joiner puts into its header (DESIGN, R13; private use).
+        DMLS_EPOCH = 0xf0d6 => "dmls_epoch";
     }
 }
 

@@ -197,6 +197,23 @@ impl Decode for u8 {
     }
 }
 
+impl Encode for bool {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(u8::from(*self));
+    }
+}
+
+impl Decode for bool {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let start = r.position();
+        match r.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(DecodeError::at(start, "0 (false) or 1 (true)")),
+        }
+    }
+}
+
 /// Appends whatever `content` appends, behind its length header.
 pub(crate) fn encode_vector(out: &mut Vec<u8>, content: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();

@@ -8,6 +8,9 @@
 //!        key, base_nonce, exporter_secret = LabeledExpand(secret, "key" / "base_nonce" / "exp", context, ..)
 //! ```
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use rand_core::CryptoRng;
@@ -93,9 +96,9 @@ impl Suite {
         Err(CryptoError::Provider)
     }
 
-    /// A fresh key pair.
+    /// A fresh key pair, from as many random bytes as RFC 9180 s7.1.3 asks for: `Nsk`.
     pub(crate) fn generate_key_pair(&self, rng: &mut dyn CryptoRng) -> Result<HpkeKeyPair, CryptoError> {
-        self.derive_key_pair(&Secret::random(self.nh(), rng))
+        self.derive_key_pair(&Secret::random(self.curve.private_key_length(), rng))
     }
 
     /// The key pair of a private key.

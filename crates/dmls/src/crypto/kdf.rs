@@ -144,3 +144,57 @@ impl fmt::Display for HashAlgorithm {
         fmt::Debug::fmt(self, f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 5869 A.1 to A.3.
+    #[test]
+    fn hkdf_vectors() {
+        let unhex = |text| hex::decode(text).unwrap();
+        let long = |first: u8, last: u8| (first..=last).collect::<Vec<u8>>();
+        for (ikm, salt, info, prk, okm) in [
+            (
+                vec![0x0b; 22],
+                long(0, 0x0c),
+                long(0xf0, 0xf9),
+                "077709362c2e32df0ddc3f0dc47bba6390b6c73bb50f9c3122ec844ad7c2b3e5",
+                "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865",
+            ),
+            (
+                long(0, 0x4f),
+                long(0x60, 0xaf),
+                long(0xb0, 0xff),
+                "06a6b88c5853361a06104c9ceb35b45cef760014904671014a193f40c15fc244",
+                "b11e398dc80327a1c8e7f78c596a49344f012eda2d4efad8a050cc4c19afa97c59045a99cac7827271cb41c65e590e09\
+                 da3275600c2f09b8367793a9aca3db71cc30c58179ec3e87c14c01d5c1f3434f1d87",
+            ),
+            (
+                vec![0x0b; 22],
+                vec![],
+                vec![],
+                "19ef24a32c717b167f33a91d6f648bdf96596776afdb6377ac434c1c293ccb04",
+                "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8",
+            ),
+        ] {
+            let (head, tail) = ikm.split_at(7);
+            let found = HashAlgorithm::Sha256.extract(&salt, &[head, tail]);
+            assert_eq!(found.as_bytes(), unhex(prk));
+            let okm = unhex(okm);
+            assert_eq!(HashAlgorithm::Sha256.expand(found.as_bytes(), &[&info], okm.len()).as_bytes(), okm);
+        }
+    }
+
+    #[test]
+    fn tags_are_compared_whole() {
+        let tag = Tag::from(vec![7; 32]);
+        assert_eq!(tag.verify(&tag), Ok(()));
+        for position in 0..32 {
+            let mut other = tag.as_bytes().to_vec();
+            other[position] ^= 1;
+            assert_eq!(tag.verify(&other.into()), Err(CryptoError::InvalidTag));
+            assert_eq!(tag.verify(&tag.as_bytes()[..position].into()), Err(CryptoError::InvalidTag));
+        }
+    }
+}

@@ -13,6 +13,7 @@ mod rust_crypto;
 mod secret;
 mod signature;
 mod suite;
+mod tree_kdf;
 
 pub use error::CryptoError;
 pub use hash_ref::{KeyPackageRef, ProposalRef};
@@ -23,6 +24,7 @@ pub use secret::Secret;
 pub(crate) use secret::secret_type;
 pub use signature::{Signature, SignatureKeyPair, SignaturePrivateKey, SignaturePublicKey};
 pub use suite::Suite;
+pub(crate) use tree_kdf::{MAX_NH, TreeKdf};
 
 #[cfg(test)]
 mod provider_tests;

@@ -273,3 +273,28 @@ fn random_bytes_never_panic() {
         }
     }
 }
+
+/// A secret shows as its type, a key pair as its public key.
+#[test]
+fn debug_shows_no_secret() {
+    for provider in Provider::all() {
+        let suite = provider.suite(crate::registry::CipherSuite::X25519_AES128).unwrap();
+        assert_eq!(format!("{:?}", random(32, 1)), "Secret(..)");
+        let hpke = suite.derive_key_pair(&random(32, 1)).unwrap();
+        assert_eq!(format!("{:?}", hpke.private), "HpkePrivateKey(..)");
+        assert_eq!(format!("{hpke:?}"), format!("HpkeKeyPair {{ public: {:?}, .. }}", hpke.public));
+        let signature = SignatureKeyPair::from_private(&suite, random(32, 2)).unwrap();
+        assert_eq!(format!("{:?}", signature.private()), "SignaturePrivateKey(..)");
+        assert_eq!(
+            format!("{signature:?}"),
+            format!("SignatureKeyPair {{ public: {:?}, .. }}", signature.public())
+        );
+        for (shown, secret) in [
+            (format!("{hpke:?}"), hpke.private.as_bytes()),
+            (format!("{signature:?}"), signature.private().as_bytes()),
+        ] {
+            assert!(!shown.contains(&hex::encode(&secret[..4])), "{shown}");
+        }
+        assert_eq!(format!("{suite:?}"), format!("{:?} ({})", suite.code(), provider.name()));
+    }
+}

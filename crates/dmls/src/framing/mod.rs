@@ -11,4 +11,4 @@ pub use content::{Content, ContentType, FramedContent, FramedContentAuthData, Se
 pub use message::MlsMessage;
 pub use private::PrivateMessage;
 pub use public::PublicMessage;
-pub(crate) use sender_data::SenderData;
+pub(crate) use sender_data::{SenderData, sender_data_keys};

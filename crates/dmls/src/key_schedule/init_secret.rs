@@ -1,5 +1,7 @@
 //! Where an epoch's init_secret comes from: RFC 9420 s8 (linear), draft s4 (punctured), or an external init (s8.3).
 
+use zeroize::Zeroizing;
+
 use crate::codec::{Decode, DecodeError, Encode, Reader};
 use crate::crypto::{CryptoError, HpkeKeyPair, HpkePublicKey, KemOutput, Secret, Suite, secret_type};
 use crate::error::Rule;
@@ -81,6 +83,22 @@ impl NextInit {
         }
     }
 
+    /// The encoding, for storage.
+    pub(crate) fn record(&self) -> Zeroizing<Vec<u8>> {
+        match self {
+            Self::Linear(secret) => tagged(1, &secret.to_bytes().into()),
+            Self::Punctured(pprf) => tagged(2, &pprf.record()),
+        }
+    }
+
+    /// The encoding once a puncture is applied.
+    pub(crate) fn record_after(&self, puncture: &Puncture) -> Zeroizing<Vec<u8>> {
+        match self {
+            Self::Linear(_) => self.record(),
+            Self::Punctured(pprf) => tagged(2, &pprf.record_after(puncture)),
+        }
+    }
+
     /// Erases what a child was derived from.
     pub(crate) fn apply(&mut self, puncture: Puncture) {
         if let Self::Punctured(pprf) = self {
@@ -89,19 +107,11 @@ impl NextInit {
     }
 }
 
-impl Encode for NextInit {
-    fn encode(&self, out: &mut Vec<u8>) {
-        match self {
-            Self::Linear(secret) => {
-                out.push(1);
-                secret.encode(out);
-            }
-            Self::Punctured(pprf) => {
-                out.push(2);
-                pprf.encode(out);
-            }
-        }
-    }
+fn tagged(tag: u8, record: &Zeroizing<Vec<u8>>) -> Zeroizing<Vec<u8>> {
+    let mut out = Zeroizing::new(Vec::with_capacity(1 + record.len()));
+    out.push(tag);
+    out.extend_from_slice(record);
+    out
 }
 
 impl Decode for NextInit {

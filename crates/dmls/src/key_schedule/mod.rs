@@ -28,7 +28,7 @@ pub use init_secret::KeySchedule;
 pub(crate) use init_secret::{
     CommitConfirmation, InitSecret, NextInit, external_init_receiver, external_init_sender,
 };
-pub(crate) use psk::{PskSecret, ResolvedPsk};
+pub(crate) use psk::{PskLookup, PskSecret, ResolvedPsk};
 pub(crate) use transcript::{confirmed_transcript_hash, interim_transcript_hash};
 
 use crate::codec::{Encode, opaque_type, wire_struct};
@@ -110,7 +110,6 @@ pub(crate) struct Intermediate(Secret);
 /// Everything that an epoch keeps of its epoch_secret, but for what the next epoch starts from.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) struct EpochSecrets {
-    pub sender_data: SenderDataSecret,
     pub exporter: ExporterSecret,
     pub external: ExternalSecret,
     pub confirmation_key: ConfirmationKey,
@@ -120,7 +119,6 @@ pub(crate) struct EpochSecrets {
 }
 
 wire_struct!(EpochSecrets {
-    sender_data,
     exporter,
     external,
     confirmation_key,
@@ -133,6 +131,8 @@ wire_struct!(EpochSecrets {
 pub(crate) struct Expanded {
     pub id: EpochId,
     pub secrets: EpochSecrets,
+    /// Goes with the secret tree: it is needed to read messages.
+    pub sender_data: SenderDataSecret,
     /// Consumed by the secret tree.
     pub encryption: EncryptionSecret,
     /// What the next epochs start from.
@@ -187,8 +187,8 @@ impl EpochSecret {
         let derive = |label| suite.derive_secret(&self.0, label);
         Expanded {
             id: derive("epoch").as_bytes().into(),
+            sender_data: SenderDataSecret(derive("sender data")),
             secrets: EpochSecrets {
-                sender_data: SenderDataSecret(derive("sender data")),
                 exporter: ExporterSecret(derive("exporter")),
                 external: ExternalSecret(derive("external")),
                 confirmation_key: ConfirmationKey(derive("confirm")),

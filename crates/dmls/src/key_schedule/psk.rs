@@ -2,6 +2,7 @@
 
 use crate::codec::Encode;
 use crate::crypto::{Secret, Suite, secret_type};
+use crate::error::Rule;
 use crate::message::PreSharedKeyId;
 
 secret_type! {
@@ -36,5 +37,18 @@ impl PskSecret {
             secret = suite.extract(&input, &secret);
         }
         Self(secret)
+    }
+}
+
+/// Where the members of an epoch find pre-shared keys.
+#[derive(Clone, Copy)]
+pub(crate) struct PskLookup<'a>(pub &'a dyn Fn(&PreSharedKeyId) -> Option<Secret>);
+
+impl PskLookup<'_> {
+    /// The combined secret of all keys in a commit or a Welcome, in their order.
+    pub(crate) fn psk_secret(&self, suite: &Suite, ids: &[PreSharedKeyId]) -> Result<PskSecret, Rule> {
+        let resolve = |id: &PreSharedKeyId| Some(ResolvedPsk { id: id.clone(), secret: (self.0)(id)? });
+        let psks: Option<Vec<_>> = ids.iter().map(resolve).collect();
+        Ok(PskSecret::derive(suite, &psks.ok_or(Rule::PskUnknown)?))
     }
 }

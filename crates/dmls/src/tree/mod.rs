@@ -1,12 +1,28 @@
 //! The ratchet tree (RFC 9420 s4, s7, Appendix C).
 
+mod encoding;
 mod index;
+mod key_set;
 mod leaf_node;
+mod new_path;
+mod parent_hash;
 mod parent_node;
+mod private;
+mod ratchet_tree;
+mod records;
+mod subtree;
+mod tree_hash;
 mod update_path;
+mod validation;
 
 pub use index::{LeafIndex, NodeIndex, TreeSize};
 pub(crate) use leaf_node::LeafPlace;
 pub use leaf_node::{LeafNode, LeafNodeSource};
+pub(crate) use new_path::NewPath;
 pub use parent_node::ParentNode;
+pub(crate) use private::PrivateTree;
+pub(crate) use ratchet_tree::PathStep;
+pub use ratchet_tree::RatchetTree;
+pub(crate) use records::{TreeLoader, TreeRecord};
 pub use update_path::{UpdatePath, UpdatePathNode};
+pub(crate) use validation::{LeafValidator, LifetimeCheck};

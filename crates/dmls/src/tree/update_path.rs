@@ -1,9 +1,13 @@
-//! Update paths (RFC 9420 s7.4-7.6).
+//! Update paths (RFC 9420 s7.4-7.6) and their processing (s7.5, s12.4.2). `new_path.rs` makes them.
+
+use std::collections::BTreeSet;
 
 use crate::codec::wire_struct;
-use crate::crypto::{HpkeCiphertext, HpkePublicKey};
+use crate::crypto::{HpkeCiphertext, HpkePublicKey, Secret, Suite};
+use crate::error::{Error, Rule};
 
-use super::LeafNode;
+use super::parent_hash::path_with_parent_hashes;
+use super::{LeafIndex, LeafNode, NodeIndex, PathStep, PrivateTree, RatchetTree};
 
 /// Fresh keys for the committer's leaf and the nodes of its filtered direct path.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,3 +30,114 @@ pub struct UpdatePathNode {
 }
 
 wire_struct!(UpdatePathNode { encryption_key, encrypted_path_secret });
+
+/// What a path secret is encrypted to: "Any new member (from an Add proposal) added in the same Commit MUST be excluded
+/// from this resolution" (RFC 9420 s7.5).
+pub(super) fn recipients(
+    tree: &RatchetTree,
+    copath: NodeIndex,
+    new_leaves: &BTreeSet<LeafIndex>,
+) -> Vec<NodeIndex> {
+    let mut resolution = tree.resolution(copath);
+    if !new_leaves.is_empty() {
+        resolution.retain(|node| node.leaf().is_none_or(|leaf| !new_leaves.contains(&leaf)));
+    }
+    resolution
+}
+
+impl UpdatePath {
+    /// Merges the path into the tree that the proposals gave. The leaf itself is validated by
+    /// [`super::LeafValidator::commit`]; here, that its keys are new and its parent hash is right.
+    pub(crate) fn merge(
+        &self,
+        suite: &Suite,
+        tree: &RatchetTree,
+        sender: LeafIndex,
+        max_leaves: u32,
+    ) -> Result<RatchetTree, Error> {
+        let tree = tree.with_sender(sender, max_leaves)?;
+        let steps = tree.filtered_direct_path(sender);
+        if steps.len() != self.nodes.len() {
+            return Err(Rule::PathLength.into());
+        }
+        self.check_new_keys(&tree, sender)?;
+        let keys = self.nodes.iter().map(|node| &node.encryption_key);
+        let (nodes, parent_hash) = path_with_parent_hashes(suite, &tree, &steps, keys);
+        match self.leaf_node.parent_hash() {
+            None => return Err(Rule::LeafSource.into()),
+            Some(claimed) if claimed != parent_hash => return Err(Rule::PathParentHash.into()),
+            Some(_) => {}
+        }
+        let merged = tree.with_update_path(sender, self.leaf_node.clone(), nodes);
+        merged.check_unique_keys()?;
+        Ok(merged)
+    }
+
+    /// "Verify that none of the public keys in the UpdatePath appear in any node of the new ratchet tree" (s12.4.2);
+    /// nor in the path twice.
+    fn check_new_keys(&self, tree: &RatchetTree, sender: LeafIndex) -> Result<(), Rule> {
+        let own = &self.leaf_node.encryption_key;
+        if tree.leaf(sender).is_some_and(|old| old.encryption_key == *own) {
+            return Err(Rule::LeafKeyUnchanged);
+        }
+        let mut seen = BTreeSet::new();
+        let keys = self.nodes.iter().map(|node| &node.encryption_key).chain([own]);
+        for key in keys {
+            if tree.has_encryption_key(key) || !seen.insert(key) {
+                return Err(Rule::PathKeyReuse);
+            }
+        }
+        Ok(())
+    }
+
+    /// "The length of the `encrypted_path_secret` vector MUST be equal to the length of the resolution of the copath
+    /// node (excluding new leaf nodes)" (s7.6): of every node, also of those that are none of ours.
+    pub(crate) fn check_ciphertexts(
+        &self,
+        merged: &RatchetTree,
+        sender: LeafIndex,
+        new_leaves: &[LeafIndex],
+    ) -> Result<(), Rule> {
+        let new_leaves = BTreeSet::from_iter(new_leaves.iter().copied());
+        let steps = merged.filtered_direct_path(sender);
+        let fits = |(step, node): (&PathStep, &UpdatePathNode)| {
+            recipients(merged, step.copath, &new_leaves).len() == node.encrypted_path_secret.len()
+        };
+        if steps.len() != self.nodes.len() {
+            return Err(Rule::PathLength);
+        }
+        if steps.iter().zip(&self.nodes).all(fits) { Ok(()) } else { Err(Rule::PathCiphertexts) }
+    }
+
+    /// Decrypts the path secret that is for us and derives those above: our keys in the merged tree, and
+    /// `path_secret[n]`. `before` is the tree after the proposals, `private` what we know of it, `group_context` the
+    /// provisional one.
+    #[allow(clippy::too_many_arguments)] // Each is another thing, and there is one caller.
+    pub(crate) fn decrypt(
+        &self,
+        suite: &Suite,
+        before: &RatchetTree,
+        merged: &RatchetTree,
+        private: &PrivateTree,
+        sender: LeafIndex,
+        new_leaves: &[LeafIndex],
+        group_context: &[u8],
+    ) -> Result<(PrivateTree, Secret), Rule> {
+        self.check_ciphertexts(merged, sender, new_leaves)?;
+        let path = merged.filtered_direct_path(sender);
+        let ours = path.iter().position(|step| step.copath.covers(private.leaf)).ok_or(Rule::PathSecret)?;
+        let new_leaves = BTreeSet::from_iter(new_leaves.iter().copied());
+        let sealed = recipients(merged, path[ours].copath, &new_leaves)
+            .into_iter()
+            .zip(&self.nodes[ours].encrypted_path_secret)
+            .find_map(|(node, sealed)| Some((private.key(node)?, merged.public_key(node)?, sealed)));
+        let (key, public, sealed) = sealed.ok_or(Rule::PathSecret)?;
+        let path_secret = suite
+            .decrypt_with_label(key, public, "UpdatePathNode", group_context, sealed)
+            .map_err(|_| Rule::PathSecret)?;
+
+        let mut private = private.retained(before, merged);
+        let last = private.learn_path(suite, merged, &path[ours..], &path_secret)?;
+        Ok((private, last))
+    }
+}

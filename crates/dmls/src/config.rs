@@ -1,0 +1,165 @@
+//! What an application decides: hooks, formats, limits.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::credential::{AcceptAnyCredential, AuthenticationService};
+use crate::crypto::{Provider, Secret};
+use crate::group::{ForkChoice, HighestConfirmationTag};
+use crate::key_schedule::KeySchedule;
+
+/// How a client takes part in a group. It is not stored with the group: give the same when loading.
+#[derive(Clone)]
+pub struct Config {
+    /// The primitives.
+    pub provider: Provider,
+    /// Which key schedule the group must have.
+    pub schedule: KeySchedule,
+    /// Whether a group with the draft's key schedule says so in its GroupContext (DESIGN s3.4, R9). Turn it off only to
+    /// talk to implementations of the bare draft.
+    pub dmls_extension: bool,
+    /// Whether members' commits and proposals are encrypted. Off: a delivery service can follow the group.
+    pub encrypt_handshake: bool,
+    /// PrivateMessages are padded to a multiple of this many bytes (RFC 9420 s15.1).
+    pub padding: usize,
+    /// Whether Welcomes and GroupInfos carry the ratchet tree. Off: joiners get it by other means.
+    pub ratchet_tree_in_group_info: bool,
+    /// The longest lifetime that we accept in a leaf, in seconds (RFC 9420 s7.2).
+    pub max_lifetime: u64,
+    /// Who is who.
+    pub authentication: Arc<dyn AuthenticationService>,
+    /// Pre-shared keys of the application.
+    pub psks: Arc<dyn PreSharedKeys>,
+    /// On which fork we send.
+    pub fork_choice: Arc<dyn ForkChoice>,
+    /// What peers can make grow, and how far.
+    pub limits: Limits,
+    /// Sees the secrets of every epoch: for test vectors only.
+    #[cfg(feature = "vectors")]
+    pub key_log: Option<Arc<dyn KeyLog>>,
+}
+
+#[cfg(any(feature = "aws-lc-rs", feature = "rustcrypto"))]
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            provider: Provider::default(),
+            schedule: KeySchedule::Dmls,
+            dmls_extension: true,
+            encrypt_handshake: true,
+            padding: 32,
+            ratchet_tree_in_group_info: true,
+            max_lifetime: 400 * 86_400,
+            authentication: Arc::new(AcceptAnyCredential),
+            psks: Arc::new(NoPreSharedKeys),
+            fork_choice: Arc::new(HighestConfirmationTag),
+            limits: Limits::default(),
+            #[cfg(feature = "vectors")]
+            key_log: None,
+        }
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("provider", &self.provider)
+            .field("schedule", &self.schedule)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Config {
+    /// Whether the GroupContext must have the extension of R9.
+    pub(crate) fn wants_extension(&self) -> bool {
+        self.schedule == KeySchedule::Dmls && self.dmls_extension
+    }
+
+    /// Shows a secret to the key log, in builds that have one.
+    pub(crate) fn log(&self, _label: &'static str, _secret: &[u8]) {
+        #[cfg(feature = "vectors")]
+        if let Some(log) = &self.key_log {
+            log.secret(_label, _secret);
+        }
+    }
+}
+
+/// Sees secrets as they are derived, the `dmls_epoch` of their epoch last: for test vectors only.
+#[cfg(feature = "vectors")]
+pub trait KeyLog: Send + Sync {
+    /// One secret; `label` is its name in the key schedule.
+    fn secret(&self, label: &'static str, secret: &[u8]);
+}
+
+/// Pre-shared keys that the application holds (RFC 9420 s8.4).
+pub trait PreSharedKeys: Send + Sync {
+    /// An external one, by its id.
+    fn external(&self, id: &[u8]) -> Option<Secret>;
+
+    /// The resumption_psk of an epoch that the group itself does not hold (of another group, or long ago).
+    fn resumption(&self, _group_id: &[u8], _epoch: u64) -> Option<Secret> {
+        None
+    }
+}
+
+/// No pre-shared keys.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoPreSharedKeys;
+
+impl PreSharedKeys for NoPreSharedKeys {
+    fn external(&self, _: &[u8]) -> Option<Secret> {
+        None
+    }
+}
+
+/// Limits against what peers can make grow. Reaching one is a typed error and changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one message. A Welcome for thousands with the tree inside is a few MiB.
+    pub message_size: usize,
+    /// Leaves of a tree.
+    pub members: u32,
+    /// Proposals stored in one epoch: each can be as large as a KeyPackage.
+    pub proposals: usize,
+    /// How far a generation may be ahead of the last one: each step costs three hashes.
+    pub forward_generations: u32,
+    /// Keys of skipped generations kept for each sender: they wait for late messages.
+    pub kept_generations: usize,
+    /// Children of one epoch: each costs 8 KiB of punctured PPRF.
+    pub children: usize,
+    /// Own commits that are not confirmed: each holds an epoch.
+    pub pending: usize,
+    /// Epochs that can process commits. The oldest go first, whatever the delivery service says.
+    pub epochs: usize,
+    /// Ids of deleted epochs, kept to recognise duplicates.
+    pub known_epochs: usize,
+    /// Past epochs whose resumption_psk is kept (RFC 9420 s8.6).
+    pub resumption_psks: u64,
+    /// Messages held until their epoch is known.
+    pub held_messages: usize,
+    /// Bytes of all of them.
+    pub held_bytes: usize,
+    /// Of these, for any one epoch.
+    pub held_per_epoch: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_size: 16 << 20,
+            members: 1 << 16,
+            proposals: 1 << 10,
+            forward_generations: 1 << 10,
+            kept_generations: 1 << 8,
+            children: 1 << 5,
+            pending: 1 << 3,
+            epochs: 1 << 7,
+            known_epochs: 1 << 10,
+            resumption_psks: 1 << 4,
+            held_messages: 1 << 10,
+            held_bytes: 16 << 20,
+            held_per_epoch: 1 << 8,
+        }
+    }
+}

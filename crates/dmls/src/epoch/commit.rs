@@ -1,0 +1,299 @@
+//! Creating a commit and its Welcome (RFC 9420 s12.4.1).
+
+use std::collections::BTreeSet;
+
+use rand_core::CryptoRng;
+
+use crate::codec::Encode;
+use crate::crypto::{ProposalRef, Secret};
+use crate::error::{Error, Usage};
+use crate::extension::{Extensions, ExternalPub};
+use crate::framing::{Content, MlsMessage, Sender};
+use crate::key_schedule::{JoinerSecret, PskLookup, WelcomeSecret};
+use crate::message::{
+    Commit, EncryptedGroupSecrets, GroupInfo, GroupSecrets, Proposal, ProposalOrRef, Welcome, WelcomeKeys,
+};
+use crate::pprf::Puncture;
+use crate::registry::ExtensionType;
+use crate::secret_tree::Advance;
+use crate::tree::{LeafIndex, NewPath, PrivateTree, RatchetTree};
+
+use super::process::{DerivedEpoch, PublicTransition};
+use super::{CommitSummary, Committer, Epoch, Proposed, Provisional, Rules};
+
+/// What to commit.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CommitRequest {
+    /// By value.
+    pub proposals: Vec<Proposal>,
+    /// By reference; those stored that fit, if `None`.
+    pub references: Option<Vec<ProposalRef>>,
+    pub authenticated_data: Vec<u8>,
+    /// Leave the path out where the RFC allows it.
+    pub omit_path: bool,
+}
+
+/// A commit of ours, with all that follows from it.
+#[derive(Debug)]
+pub(crate) struct StagedOwnCommit {
+    pub message: MlsMessage,
+    pub summary: CommitSummary,
+    pub child: Box<Epoch>,
+    pub welcome: Option<Welcome>,
+    pub puncture: Option<Puncture>,
+    /// The handshake key that encrypted the message.
+    pub advance: Option<Advance>,
+}
+
+/// The new tree with our private keys in it.
+struct NewTree {
+    tree: RatchetTree,
+    private: PrivateTree,
+    path: Option<NewPath>,
+}
+
+impl Epoch {
+    /// Makes a commit. Changes nothing.
+    pub(crate) fn stage_commit(
+        &self,
+        rules: Rules<'_>,
+        request: CommitRequest,
+        psks: PskLookup<'_>,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<StagedOwnCommit, Error> {
+        if self.reinit.is_some() {
+            return Err(Usage::GroupEnded.into());
+        }
+        let own = Sender::Member(self.own_leaf());
+        let by_value =
+            || request.proposals.iter().map(|p| Proposed { proposal: p, sender: own, reference: None });
+        let references = match request.references {
+            Some(references) => references,
+            None => self.choose_references(rules, by_value().collect()),
+        };
+        let mut list: Vec<_> = by_value().collect();
+        for reference in &references {
+            let stored = self.proposals.get(reference).ok_or(Usage::UnknownProposal)?;
+            list.push(Proposed {
+                proposal: &stored.proposal,
+                sender: stored.sender,
+                reference: Some(reference),
+            });
+        }
+        let provisional = self.public().apply_proposals(rules, Committer::Member(self.own_leaf()), &list)?;
+        let with_path = provisional.needs_path || !request.omit_path;
+
+        // The tree with the update path, and the path encrypted under the provisional context.
+        let new = self.new_tree(rules, &provisional, with_path, rng)?;
+        let provisional_context = self.public().provisional_context(&provisional, &new.tree);
+        let context_bytes = provisional_context.to_bytes();
+        let path = match &new.path {
+            Some(path) => Some(path.encrypt(self.suite(), &context_bytes, &provisional.new_leaves(), rng)?),
+            None => None,
+        };
+        let proposals = list.iter().map(Proposed::to_wire).collect();
+        let content = Content::Commit(Box::new(Commit { proposals, path }));
+        let mut content =
+            self.sign(self.handshake_format(rules.config), request.authenticated_data, content)?;
+        let context = self.public().next_context(provisional_context.clone(), &content);
+
+        // The new epoch.
+        let last_path_secret = new.path.as_ref().map(|path| &path.last_path_secret);
+        log_committer_secrets(rules, new.path.as_ref(), &new.private);
+        let psk = psks.psk_secret(self.suite(), &provisional.psks)?;
+        let (init, puncture) = self.child_init(rules, last_path_secret, &context)?;
+        let commit_secret = self.commit_secret(last_path_secret);
+        let derived = DerivedEpoch::derive(rules, self.public(), &context, &init, &commit_secret, &psk);
+        let key = &derived.expanded.secrets.confirmation_key;
+        let tag = key.tag(self.suite(), &context.confirmed_transcript_hash);
+        content.auth.confirmation_tag = Some(tag.clone());
+        let outgoing = self.protect(rules.config, content, rng)?;
+
+        let NewTree { tree, private, path } = new;
+        let reinit = provisional.reinit.clone();
+        let transition = PublicTransition {
+            committer: self.own_leaf(),
+            provisional,
+            tree: tree.clone(),
+            provisional_context,
+            context: context.clone(),
+        };
+        let summary = CommitSummary::new(self.public(), &transition, own);
+        let public = self.public().child(context, tree, tag);
+        let child = Epoch::new(public, derived.expanded, private, self.signer.clone(), reinit);
+        let welcome = child.welcome(
+            rules,
+            &transition.provisional,
+            path.as_ref(),
+            derived.joiner,
+            &derived.welcome,
+            rng,
+        )?;
+        Ok(StagedOwnCommit {
+            message: outgoing.message,
+            summary,
+            child: Box::new(child),
+            welcome,
+            puncture,
+            advance: outgoing.advance,
+        })
+    }
+
+    fn new_tree(
+        &self,
+        rules: Rules<'_>,
+        provisional: &Provisional,
+        with_path: bool,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<NewTree, Error> {
+        if !with_path {
+            let private = self.private.after_proposals(&self.public().tree, &provisional.tree, None);
+            return Ok(NewTree { tree: provisional.tree.clone(), private, path: None });
+        }
+        let own = self.own_leaf();
+        let template = self.public().member(own)?.clone();
+        let path = NewPath::generate(
+            self.suite(),
+            &provisional.tree,
+            own,
+            template,
+            self.signer.private(),
+            &self.context().group_id,
+            rules.config.limits.members,
+            rng,
+        )?;
+        Ok(NewTree { tree: path.tree.clone(), private: path.private.duplicate(), path: Some(path) })
+    }
+
+    /// The stored proposals that can be committed with the given ones: all if they fit together, else greedily in the
+    /// order of arrival, removes first (RFC 9420 s12.2 prefers them).
+    fn choose_references(&self, rules: Rules<'_>, by_value: Vec<Proposed<'_>>) -> Vec<ProposalRef> {
+        let own = Sender::Member(self.own_leaf());
+        let mut touched: BTreeSet<LeafIndex> = by_value.iter().filter_map(Proposed::touches).collect();
+        let mut stored: Vec<_> = self.proposals.iter().collect();
+        stored.sort_by_key(|(_, s)| (!matches!(s.proposal, Proposal::Remove(_)), s.order));
+        let mut list = by_value;
+        let mut chosen = Vec::new();
+        for (reference, stored) in stored {
+            let proposed =
+                Proposed { proposal: &stored.proposal, sender: stored.sender, reference: Some(reference) };
+            if proposed.touches().is_some_and(|leaf| leaf == self.own_leaf() || touched.contains(&leaf))
+                || matches!(proposed.proposal, Proposal::Update(_)) && proposed.sender == own
+            {
+                continue;
+            }
+            touched.extend(proposed.touches());
+            chosen.push((stored.order, reference.clone()));
+            list.push(proposed);
+        }
+        let committer = Committer::Member(self.own_leaf());
+        if self.public().apply_proposals(rules, committer, &list).is_err() {
+            // Something does not fit: take one after the other, as long as the list stays valid.
+            list.truncate(list.len() - chosen.len());
+            chosen.retain(|(_, reference)| {
+                let Some((reference, stored)) = self.proposals.get_key_value(reference) else { return false };
+                list.push(Proposed {
+                    proposal: &stored.proposal,
+                    sender: stored.sender,
+                    reference: Some(reference),
+                });
+                let fits = self.public().apply_proposals(rules, committer, &list).is_ok();
+                if !fits {
+                    list.pop();
+                }
+                fits
+            });
+        }
+        chosen.sort();
+        chosen.into_iter().map(|(_, reference)| reference).collect()
+    }
+
+    /// The Welcome for those whom a commit adds; this is the epoch that it makes.
+    fn welcome(
+        &self,
+        rules: Rules<'_>,
+        provisional: &Provisional,
+        path: Option<&NewPath>,
+        joiner: JoinerSecret,
+        welcome: &WelcomeSecret,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Option<Welcome>, Error> {
+        if provisional.added.is_empty() {
+            return Ok(None);
+        }
+        let suite = self.suite();
+        let group_info = self.group_info(rules, false)?;
+        let encrypted_group_info = WelcomeKeys::derive(suite, welcome)?.seal(suite, &group_info)?;
+        let mut secrets = Vec::with_capacity(provisional.added.len());
+        for (leaf, key_package) in &provisional.added {
+            let group_secrets = GroupSecrets {
+                joiner_secret: joiner.duplicate(),
+                path_secret: path.and_then(|path| path.secret_for(*leaf)).map(Secret::duplicate),
+                psks: provisional.psks.clone(),
+            };
+            let encrypted_group_secrets = suite.encrypt_with_label(
+                &key_package.init_key,
+                "Welcome",
+                &encrypted_group_info,
+                group_secrets.to_secret().as_bytes(),
+                rng,
+            )?;
+            secrets.push(EncryptedGroupSecrets {
+                new_member: key_package.reference(suite),
+                encrypted_group_secrets,
+            });
+        }
+        Ok(Some(Welcome { cipher_suite: suite.code(), secrets, encrypted_group_info }))
+    }
+
+    /// A signed GroupInfo of this epoch; `external` adds what external joiners need (RFC 9420 s12.4.3.2).
+    pub(crate) fn group_info(&self, rules: Rules<'_>, external: bool) -> Result<GroupInfo, Error> {
+        let mut extensions = Extensions::new();
+        if rules.config.ratchet_tree_in_group_info {
+            extensions.set(ExtensionType::RATCHET_TREE, self.public().tree.to_bytes());
+        }
+        if external {
+            let pair = self.secrets.external.key_pair(self.suite())?;
+            extensions.set_content(&ExternalPub { external_pub: pair.public });
+            if rules.config.wants_extension() {
+                extensions.set(ExtensionType::DMLS_EPOCH, self.id.as_bytes().to_vec());
+            }
+        }
+        let mut group_info = GroupInfo {
+            group_context: self.context().clone(),
+            extensions,
+            confirmation_tag: self.public().confirmation_tag.clone(),
+            signer: self.own_leaf(),
+            signature: Default::default(),
+        };
+        group_info.sign(self.suite(), self.signer.private())?;
+        Ok(group_info)
+    }
+}
+
+impl Proposed<'_> {
+    /// The leaf that an update or remove concerns.
+    fn touches(&self) -> Option<LeafIndex> {
+        match (self.proposal, self.sender) {
+            (Proposal::Update(_), Sender::Member(leaf)) => Some(leaf),
+            (Proposal::Remove(leaf), _) => Some(*leaf),
+            _ => None,
+        }
+    }
+
+    fn to_wire(&self) -> ProposalOrRef {
+        match self.reference {
+            Some(reference) => ProposalOrRef::Reference(reference.clone()),
+            None => ProposalOrRef::Proposal(Box::new(self.proposal.clone())),
+        }
+    }
+}
+
+/// What a committer alone knows of its path, for transcripts.
+pub(super) fn log_committer_secrets(rules: Rules<'_>, path: Option<&NewPath>, private: &PrivateTree) {
+    if let (Some(path), Some(leaf)) = (path, private.leaf_key()) {
+        rules.config.log("leaf_encryption_priv", leaf.as_bytes());
+        let first = path.path_secrets.first().map_or(&path.last_path_secret, |(_, secret)| secret);
+        rules.config.log("path_secret_0", first.as_bytes());
+    }
+}

@@ -1,0 +1,107 @@
+//! Creating a group (RFC 9420 s11): epoch 0, in which the creator is alone.
+
+use rand_core::CryptoRng;
+
+use crate::crypto::{HpkePrivateKey, Suite};
+use crate::error::{Error, Rule, Unsupported};
+use crate::extension::{Extensions, ExternalSender, ExternalSenders, RequiredCapabilities};
+use crate::identity::Identity;
+use crate::key_schedule::{EpochSecret, Expanded, GroupContext};
+use crate::registry::{ExtensionType, ProtocolVersion};
+use crate::time::Lifetime;
+use crate::tree::{LeafIndex, LeafNode, LifetimeCheck, PrivateTree, RatchetTree};
+
+use super::public::check_context_extensions;
+use super::{Epoch, PublicEpoch, Rules};
+
+/// What a new group is like.
+#[derive(Clone, Debug, Default)]
+pub struct NewGroupOptions {
+    /// Its id; random if `None`.
+    pub group_id: Option<Vec<u8>>,
+    /// More extensions for its GroupContext. Those that the configuration asks for come by themselves.
+    pub extensions: Extensions,
+    /// Who may send proposals from outside (RFC 9420 s12.1.8.1).
+    pub external_senders: Vec<ExternalSender>,
+}
+
+/// The GroupContext extensions of a new group, with those of R9 where the configuration asks for them.
+fn context_extensions(rules: Rules<'_>, options: NewGroupOptions) -> Result<Extensions, Error> {
+    let mut extensions = options.extensions;
+    if !options.external_senders.is_empty() {
+        extensions.set_content(&ExternalSenders(options.external_senders));
+    }
+    if rules.config.wants_extension() {
+        extensions.set(ExtensionType::DMLS, Vec::new());
+        let mut required = extensions.content::<RequiredCapabilities>()?.unwrap_or_default();
+        if !required.extension_types.contains(&ExtensionType::DMLS) {
+            required.extension_types.push(ExtensionType::DMLS);
+        }
+        extensions.set_content(&required);
+    }
+    check_context_extensions(rules.config, &extensions)?;
+    Ok(extensions)
+}
+
+/// Makes epoch 0 with a random epoch_secret.
+pub(crate) fn create(
+    rules: Rules<'_>,
+    identity: &Identity,
+    options: NewGroupOptions,
+    rng: &mut dyn CryptoRng,
+) -> Result<Epoch, Error> {
+    let suite = rules
+        .config
+        .provider
+        .suite(identity.suite().code())
+        .ok_or(Unsupported::CipherSuite(identity.suite().code()))?;
+    let group_id = options.group_id.clone().unwrap_or_else(|| {
+        let mut id = vec![0; 16];
+        rng.fill_bytes(&mut id);
+        id
+    });
+    let extensions = context_extensions(rules, options)?;
+    let lifetime = Lifetime::starting(rules.now, rules.config.max_lifetime / 2);
+    let (leaf, private) = identity.key_package_leaf(lifetime, rng)?;
+    if let Some(extension) = extensions.types().find(|t| !leaf.capabilities.supports_extension(*t)) {
+        return Err(Unsupported::Extension(extension).into());
+    }
+    let epoch_secret = EpochSecret::random(&suite, rng);
+    rules.config.log("leaf_encryption_priv", private.as_bytes());
+    rules.config.log("epoch_secret", epoch_secret.as_bytes());
+    let epoch = first_epoch(rules, suite, group_id, extensions, leaf, private, epoch_secret, identity)?;
+    rules.config.log("dmls_epoch", epoch.id.as_bytes());
+    Ok(epoch)
+}
+
+#[allow(clippy::too_many_arguments)]
+fn first_epoch(
+    rules: Rules<'_>,
+    suite: Suite,
+    group_id: Vec<u8>,
+    extensions: Extensions,
+    leaf: LeafNode,
+    private: HpkePrivateKey,
+    epoch_secret: EpochSecret,
+    identity: &Identity,
+) -> Result<Epoch, Error> {
+    let tree = RatchetTree::new(leaf);
+    let context = GroupContext {
+        version: ProtocolVersion::MLS10,
+        cipher_suite: suite.code(),
+        group_id,
+        epoch: 0,
+        tree_hash: tree.tree_hash(&suite).to_vec(),
+        confirmed_transcript_hash: Vec::new(),
+        extensions,
+    };
+    // The creator's own leaf must be one that others accept.
+    let validator_context = PublicEpoch::new(suite, context.clone(), tree.clone(), Default::default());
+    let own = tree.leaf(LeafIndex(0)).ok_or(Rule::WelcomeLeaf)?;
+    validator_context.validator(rules, &context.extensions).in_tree(own, LeafIndex(0), LifetimeCheck::Now)?;
+    let expanded: Expanded = epoch_secret.expand(&suite, rules.config.schedule);
+    let tag = expanded.secrets.confirmation_key.tag(&suite, &context.confirmed_transcript_hash);
+    let public = PublicEpoch::new(suite, context, tree, tag);
+    let private = PrivateTree::new(LeafIndex(0), private);
+    Ok(Epoch::new(public, expanded, private, identity.signer().clone(), None))
+}

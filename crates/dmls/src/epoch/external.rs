@@ -1,0 +1,117 @@
+//! Joining by an external commit (RFC 9420 s12.4.3.2).
+
+use rand_core::CryptoRng;
+
+use crate::codec::Encode;
+use crate::error::{Error, Rule, Unsupported};
+use crate::extension::ExternalPub;
+use crate::framing::{AuthenticatedContent, Content, FramedContent, MlsMessage, PublicMessage, Sender};
+use crate::identity::Identity;
+use crate::key_schedule::{CommitSecret, EpochId, PskLookup, external_init_sender};
+use crate::message::{Commit, GroupInfo, PreSharedKeyId, Proposal, ProposalOrRef};
+use crate::registry::{ExtensionType, WireFormat};
+use crate::tree::{LeafIndex, NewPath};
+
+use super::commit::log_committer_secrets;
+use super::join::{find_by_signature_key, verify_group_info};
+use super::process::{DerivedEpoch, PublicTransition};
+use super::{CommitSummary, Committer, Epoch, Proposed, Rules};
+
+/// How to join.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ExternalRequest {
+    /// Pre-shared keys to mix in.
+    pub psks: Vec<PreSharedKeyId>,
+    pub authenticated_data: Vec<u8>,
+}
+
+/// An external commit of ours and the epoch that it makes.
+#[derive(Debug)]
+pub(crate) struct ExternalJoin {
+    pub message: MlsMessage,
+    /// The epoch that we join from, where the GroupInfo says it.
+    pub parent: Option<EpochId>,
+    pub epoch: Box<Epoch>,
+    pub summary: CommitSummary,
+}
+
+/// Joins by ourselves. A former self with the same signature key is removed on the way (resync).
+pub(crate) fn join_external(
+    rules: Rules<'_>,
+    identity: &Identity,
+    group_info: &GroupInfo,
+    tree: Option<&[u8]>,
+    request: ExternalRequest,
+    psks: PskLookup<'_>,
+    rng: &mut dyn CryptoRng,
+) -> Result<ExternalJoin, Error> {
+    let code = group_info.group_context.cipher_suite;
+    let suite = rules.config.provider.suite(code).ok_or(Unsupported::CipherSuite(code))?;
+    let public = verify_group_info(rules, suite, group_info, tree)?;
+    let external: ExternalPub = group_info.extensions.content()?.ok_or(Rule::GroupInfoExternalPub)?;
+    let (kem_output, init) =
+        external_init_sender(&suite, &external.external_pub, rng).map_err(|_| Rule::GroupInfoExternalPub)?;
+
+    let mut proposals = vec![Proposal::ExternalInit(kem_output)];
+    let former = find_by_signature_key(&public, identity.signer().public());
+    proposals.extend(former.map(Proposal::Remove));
+    proposals.extend(request.psks.into_iter().map(Proposal::PreSharedKey));
+    let list: Vec<_> = proposals
+        .iter()
+        .map(|proposal| Proposed { proposal, sender: Sender::NewMemberCommit, reference: None })
+        .collect();
+    let template = identity.leaf_template();
+    let provisional = public.apply_proposals(rules, Committer::Joiner(&template), &list)?;
+    let own: LeafIndex = provisional.tree.first_blank();
+    let path = NewPath::generate(
+        &suite,
+        &provisional.tree,
+        own,
+        template,
+        identity.signer().private(),
+        &public.context.group_id,
+        rules.config.limits.members,
+        rng,
+    )?;
+    let provisional_context = public.provisional_context(&provisional, &path.tree);
+    let update_path = path.encrypt(&suite, &provisional_context.to_bytes(), &[], rng)?;
+    let leaf = path.tree.leaf(own).ok_or(Rule::WelcomeLeaf)?;
+    public.validator(rules, &provisional.extensions).commit(leaf, own, None)?;
+    path.tree.check_credential_support()?;
+
+    let proposals = proposals.iter().map(|p| ProposalOrRef::Proposal(Box::new(p.clone()))).collect();
+    let framed = FramedContent {
+        group_id: public.context.group_id.clone(),
+        epoch: public.context.epoch,
+        sender: Sender::NewMemberCommit,
+        authenticated_data: request.authenticated_data,
+        content: Content::Commit(Box::new(Commit { proposals, path: Some(update_path) })),
+    };
+    let key = identity.signer().private();
+    let mut content =
+        AuthenticatedContent::sign(&suite, key, WireFormat::PUBLIC_MESSAGE, framed, &public.context)?;
+    let context = public.next_context(provisional_context, &content);
+
+    log_committer_secrets(rules, Some(&path), &path.private);
+    rules.config.log("path_secret_n", path.last_path_secret.as_bytes());
+    let commit_secret = CommitSecret(suite.derive_secret(&path.last_path_secret, "path"));
+    let psk = psks.psk_secret(&suite, &provisional.psks)?;
+    let derived = DerivedEpoch::derive(rules, &public, &context, &init, &commit_secret, &psk);
+    let tag = derived.expanded.secrets.confirmation_key.tag(&suite, &context.confirmed_transcript_hash);
+    content.auth.confirmation_tag = Some(tag.clone());
+
+    let parent = group_info.extensions.data(ExtensionType::DMLS_EPOCH).map(EpochId::from);
+    let transition = PublicTransition {
+        committer: own,
+        provisional,
+        tree: path.tree.clone(),
+        provisional_context: context.clone(),
+        context: context.clone(),
+    };
+    let summary = CommitSummary::new(&public, &transition, Sender::NewMemberCommit);
+    let public = public.child(context, path.tree.clone(), tag);
+    let private = path.private.duplicate();
+    let epoch = Epoch::new(public, derived.expanded, private, identity.signer().clone(), None);
+    let message = MlsMessage::PublicMessage(Box::new(PublicMessage::from_outside(content)));
+    Ok(ExternalJoin { message, parent, epoch: Box::new(epoch), summary })
+}

@@ -1,0 +1,111 @@
+//! An epoch as a value, and how one epoch leads to the next (RFC 9420 s11, s12, draft s4).
+//!
+//! [`PublicEpoch`] is what everybody can know, [`Reading`] what is needed to read its messages, [`Epoch`] all of it.
+//! Of an epoch only three things change after its birth: its message ratchets, its PPRF and its stored proposals.
+//! Nothing here changes them: each operation gives back what to change.
+
+mod commit;
+mod create;
+mod external;
+mod join;
+mod messages;
+mod process;
+mod proposals;
+mod public;
+mod storage;
+mod summary;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub(crate) use commit::{CommitRequest, StagedOwnCommit};
+pub use create::NewGroupOptions;
+pub(crate) use create::create;
+pub(crate) use external::{ExternalJoin, ExternalRequest, join_external};
+pub(crate) use join::join;
+pub(crate) use messages::{Claim, Opened, Outgoing};
+pub(crate) use process::{PathKeys, ProcessedCommit};
+pub(crate) use proposals::{Committer, Proposed, Provisional};
+pub(crate) use public::{PublicEpoch, Rules};
+pub(crate) use storage::StoredEpoch;
+pub use summary::{CommitSummary, Member};
+
+use crate::crypto::{HpkePrivateKey, ProposalRef, SignatureKeyPair, Suite};
+use crate::framing::Sender;
+use crate::key_schedule::{EpochId, EpochSecrets, Expanded, GroupContext, NextInit, SenderDataSecret};
+use crate::message::{Proposal, ReInit};
+use crate::secret_tree::SecretTree;
+use crate::tree::{LeafIndex, PrivateTree};
+
+/// What is needed to read the messages of an epoch.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    pub public: PublicEpoch,
+    pub own_leaf: LeafIndex,
+    pub sender_data: SenderDataSecret,
+    pub messages: SecretTree,
+}
+
+/// A whole epoch: it can read and send, and process and make commits.
+#[derive(Debug)]
+pub(crate) struct Epoch {
+    pub id: EpochId,
+    pub reading: Reading,
+    pub secrets: EpochSecrets,
+    pub next_init: NextInit,
+    pub private: PrivateTree,
+    pub signer: Arc<SignatureKeyPair>,
+    pub proposals: BTreeMap<ProposalRef, StoredProposal>,
+    /// The commit that made this epoch ended the group (RFC 9420 s12.4.2).
+    pub reinit: Option<ReInit>,
+}
+
+/// A proposal that a commit may refer to.
+#[derive(Debug)]
+pub(crate) struct StoredProposal {
+    pub proposal: Proposal,
+    pub sender: Sender,
+    /// The place in the order of arrival.
+    pub order: u32,
+    /// Of our own Update: the private key of the new leaf.
+    pub own_update: Option<Arc<HpkePrivateKey>>,
+}
+
+impl Epoch {
+    /// Puts an epoch together from its public part and its secrets.
+    pub(crate) fn new(
+        public: PublicEpoch,
+        expanded: Expanded,
+        private: PrivateTree,
+        signer: Arc<SignatureKeyPair>,
+        reinit: Option<ReInit>,
+    ) -> Self {
+        let messages = SecretTree::new(expanded.encryption.0, public.tree.size().leaves());
+        Self {
+            id: expanded.id,
+            reading: Reading { own_leaf: private.leaf, public, sender_data: expanded.sender_data, messages },
+            secrets: expanded.secrets,
+            next_init: expanded.next_init,
+            private,
+            signer,
+            proposals: BTreeMap::new(),
+            reinit,
+        }
+    }
+
+    pub(crate) fn public(&self) -> &PublicEpoch {
+        &self.reading.public
+    }
+
+    pub(crate) fn suite(&self) -> &Suite {
+        &self.reading.public.suite
+    }
+
+    pub(crate) fn context(&self) -> &GroupContext {
+        &self.reading.public.context
+    }
+
+    pub(crate) fn own_leaf(&self) -> LeafIndex {
+        self.reading.own_leaf
+    }
+}

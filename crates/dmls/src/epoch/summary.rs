@@ -1,0 +1,74 @@
+//! What a commit does, for people and policies.
+
+use crate::codec::wire_struct;
+use crate::credential::Credential;
+use crate::framing::Sender;
+use crate::message::ReInit;
+use crate::tree::{LeafIndex, RatchetTree};
+
+use super::PublicEpoch;
+use super::process::PublicTransition;
+
+/// A member of an epoch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Member {
+    /// Its place.
+    pub leaf: LeafIndex,
+    /// Who it is.
+    pub credential: Credential,
+}
+
+wire_struct!(Member { leaf, credential });
+
+/// What a commit does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CommitSummary {
+    /// Who committed; of an external commit, the joiner at its new leaf.
+    pub committer: Member,
+    /// Whether the committer joined by it.
+    pub external: bool,
+    /// Whom it adds.
+    pub added: Vec<Member>,
+    /// Whom it removes, as they were.
+    pub removed: Vec<Member>,
+    /// Whose leaf it replaces by an Update proposal.
+    pub updated: Vec<Member>,
+    /// Whether it replaces the extensions of the GroupContext.
+    pub extensions_changed: bool,
+    /// How many pre-shared keys it mixes in.
+    pub psks: u32,
+    /// The group that takes this one's place.
+    pub reinit: Option<ReInit>,
+}
+
+wire_struct!(CommitSummary {
+    committer,
+    external,
+    added,
+    removed,
+    updated,
+    extensions_changed,
+    psks,
+    reinit,
+});
+
+fn members(tree: &RatchetTree, leaves: impl Iterator<Item = LeafIndex>) -> Vec<Member> {
+    leaves.filter_map(|leaf| Some(Member { leaf, credential: tree.leaf(leaf)?.credential.clone() })).collect()
+}
+
+impl CommitSummary {
+    pub(crate) fn new(parent: &PublicEpoch, transition: &PublicTransition, sender: Sender) -> Self {
+        let provisional = &transition.provisional;
+        let committer = members(&transition.tree, std::iter::once(transition.committer)).pop();
+        Self {
+            committer: committer.expect("the committer has a leaf in the new tree"),
+            external: sender == Sender::NewMemberCommit,
+            added: members(&transition.tree, provisional.added.iter().map(|(leaf, _)| *leaf)),
+            removed: members(&parent.tree, provisional.removed.iter().copied()),
+            updated: members(&transition.tree, provisional.updated.iter().copied()),
+            extensions_changed: provisional.extensions != parent.context.extensions,
+            psks: provisional.psks.len() as u32,
+            reinit: provisional.reinit.clone(),
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! A sender's hash ratchet (RFC 9420 s9.1): one key and nonce per generation, each to be had once.
+//!
+//! ```text
+//! ratchet_secret_[N]_[j]
+//!       +--> DeriveTreeSecret(., "nonce", j, AEAD.Nn) = ratchet_nonce_[N]_[j]
+//!       +--> DeriveTreeSecret(., "key", j, AEAD.Nk)   = ratchet_key_[N]_[j]
+//!       V
+//! DeriveTreeSecret(., "secret", j, KDF.Nh) = ratchet_secret_[N]_[j+1]
+//! ```
+
+use std::fmt;
+
+use zeroize::{Zeroize, Zeroizing};
+
+use super::SecretTreeError;
+use crate::codec::{Decode, DecodeError, Encode, Reader, encode_vector};
+use crate::crypto::{Secret, Suite};
+
+/// How far a message may turn a ratchet, and how much of what it jumps over is kept for messages that come late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RatchetLimits {
+    /// The largest distance between the next generation and the one that a message names. A limit, because a peer
+    /// names it before it has proved anything, and each step costs a derivation.
+    pub(crate) max_forward: u32,
+    /// The largest number of unused keys kept for each ratchet; the oldest go first. A limit, because they are memory
+    /// that a peer makes us hold, and each is a message that an attacker who takes the device could read.
+    pub(crate) max_kept: usize,
+}
+
+/// The key and nonce of one message. The nonce still lacks the reuse guard (RFC 9420 s6.3.1).
+pub(crate) struct MessageKey {
+    pub(crate) key: Secret,
+    pub(crate) nonce: Zeroizing<[u8; 12]>,
+}
+
+/// One ratchet: what can still be derived, and what was derived but not used.
+pub(super) struct Ratchet {
+    /// The first generation that was never derived, and its secret; `None` after generation 2^32 - 1.
+    head: Option<(u32, Secret)>,
+    /// Earlier generations that were not used, ascending.
+    kept: Zeroizing<Vec<KeptKey>>,
+}
+
+/// A key that waits for its message. Plain bytes, so that copying a ratchet is one copy of memory.
+#[derive(Clone)]
+struct KeptKey {
+    generation: u32,
+    nonce: [u8; 12],
+    /// The key, and zeros behind it if the suite's keys are shorter.
+    key: [u8; 32],
+}
+
+impl Ratchet {
+    pub(super) fn new(secret: Secret) -> Self {
+        Self { head: Some((0, secret)), kept: Zeroizing::default() }
+    }
+
+    /// The key of any generation that was not used yet, and the ratchet without it.
+    pub(super) fn take(
+        &self,
+        suite: &Suite,
+        generation: u32,
+        limits: RatchetLimits,
+    ) -> Result<(MessageKey, Self), SecretTreeError> {
+        match &self.head {
+            Some((next, secret)) if generation >= *next => {
+                if generation - next > limits.max_forward {
+                    return Err(SecretTreeError::TooFarAhead);
+                }
+                Ok(self.forward(suite, *next, secret, generation, limits.max_kept))
+            }
+            _ => self.take_kept(suite, generation),
+        }
+    }
+
+    /// The next key to send with, and the ratchet without it.
+    pub(super) fn take_next(&self, suite: &Suite) -> Result<(u32, MessageKey, Self), SecretTreeError> {
+        let (next, secret) = self.head.as_ref().ok_or(SecretTreeError::Exhausted)?;
+        let (key, after) = self.forward(suite, *next, secret, *next, usize::MAX);
+        Ok((*next, key, after))
+    }
+
+    /// What is available both here and there.
+    pub(super) fn intersect(self, other: Self) -> Self {
+        let next = |ratchet: &Self| ratchet.head.as_ref().map_or(u64::MAX, |(next, _)| u64::from(*next));
+        let (ahead, behind) = if next(&self) >= next(&other) { (self, other) } else { (other, self) };
+        let available = |kept: &&KeptKey| {
+            u64::from(kept.generation) >= next(&behind) || behind.position(kept.generation).is_ok()
+        };
+        let mut kept = Zeroizing::new(Vec::with_capacity(ahead.kept.len()));
+        kept.extend(ahead.kept.iter().filter(available).cloned());
+        Self { head: ahead.head, kept }
+    }
+
+    /// The encoding, in memory that is erased.
+    pub(super) fn record(&self) -> Zeroizing<Vec<u8>> {
+        let head = self.head.as_ref().map_or(0, |(_, secret)| 4 + 4 + secret.len());
+        // Memory that doesn't grow leaves no copies behind.
+        let mut out = Zeroizing::new(Vec::with_capacity(1 + head + 4 + self.kept.len() * KeptKey::LENGTH));
+        self.encode(&mut out);
+        out
+    }
+
+    fn forward(
+        &self,
+        suite: &Suite,
+        next: u32,
+        secret: &Secret,
+        generation: u32,
+        max_kept: usize,
+    ) -> (MessageKey, Self) {
+        let skipped = (generation - next) as usize;
+        let new = skipped.min(max_kept);
+        let old = self.kept.len().min(max_kept - new);
+        let mut kept = Zeroizing::new(Vec::with_capacity(old + new));
+        kept.extend_from_slice(&self.kept[self.kept.len() - old..]);
+
+        let mut secret = secret.duplicate();
+        for skipped in next..generation {
+            if (generation - skipped) as usize <= new {
+                kept.push(KeptKey::new(skipped, &message_key(suite, &secret, skipped)));
+            }
+            secret = suite.derive_tree_secret(&secret, "secret", skipped, suite.nh());
+        }
+        let key = message_key(suite, &secret, generation);
+        let head = generation
+            .checked_add(1)
+            .map(|next| (next, suite.derive_tree_secret(&secret, "secret", generation, suite.nh())));
+        (key, Self { head, kept })
+    }
+
+    fn take_kept(&self, suite: &Suite, generation: u32) -> Result<(MessageKey, Self), SecretTreeError> {
+        let position = self.position(generation).map_err(|_| SecretTreeError::KeyUsed)?;
+        let key = self.kept[position].message_key(suite);
+        let mut kept = Zeroizing::new(Vec::with_capacity(self.kept.len() - 1));
+        kept.extend_from_slice(&self.kept[..position]);
+        kept.extend_from_slice(&self.kept[position + 1..]);
+        let head = self.head.as_ref().map(|(next, secret)| (*next, secret.duplicate()));
+        Ok((key, Self { head, kept }))
+    }
+
+    fn position(&self, generation: u32) -> Result<usize, usize> {
+        self.kept.binary_search_by_key(&generation, |kept| kept.generation)
+    }
+}
+
+fn message_key(suite: &Suite, secret: &Secret, generation: u32) -> MessageKey {
+    let nonce = suite.derive_tree_secret(secret, "nonce", generation, suite.nn());
+    let nonce = nonce.as_bytes().try_into().expect("AEAD.Nn is 12 in every suite");
+    MessageKey {
+        key: suite.derive_tree_secret(secret, "key", generation, suite.nk()),
+        nonce: Zeroizing::new(nonce),
+    }
+}
+
+impl KeptKey {
+    /// Length of the encoding.
+    const LENGTH: usize = 4 + 12 + 32;
+
+    fn new(generation: u32, from: &MessageKey) -> Self {
+        let mut key = [0; 32];
+        key[..from.key.len()].copy_from_slice(from.key.as_bytes());
+        Self { generation, nonce: *from.nonce, key }
+    }
+
+    fn message_key(&self, suite: &Suite) -> MessageKey {
+        MessageKey { key: Secret::new(self.key[..suite.nk()].to_vec()), nonce: Zeroizing::new(self.nonce) }
+    }
+}
+
+impl Zeroize for KeptKey {
+    fn zeroize(&mut self) {
+        self.nonce.zeroize();
+        self.key.zeroize();
+    }
+}
+
+/// ```text
+/// struct { uint32 generation; opaque nonce[12]; opaque key[32]; } KeptKey;
+/// struct { optional<Head> head; KeptKey kept<V>; } Ratchet;
+/// struct { uint32 generation; opaque secret<V>; } Head;
+/// ```
+impl Encode for Ratchet {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match &self.head {
+            None => out.push(0),
+            Some((next, secret)) => {
+                out.push(1);
+                next.encode(out);
+                secret.encode(out);
+            }
+        }
+        encode_vector(out, |out| {
+            for kept in self.kept.iter() {
+                kept.generation.encode(out);
+                out.extend_from_slice(&kept.nonce);
+                out.extend_from_slice(&kept.key);
+            }
+        });
+    }
+}
+
+impl Decode for Ratchet {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let start = r.position();
+        let head = match r.u8()? {
+            0 => None,
+            1 => Some((u32::decode(r)?, Secret::decode(r)?)),
+            _ => return Err(DecodeError::at(start, "0 (absent) or 1 (present)")),
+        };
+        let mut r = r.vector()?;
+        let mut kept: Zeroizing<Vec<KeptKey>> =
+            Zeroizing::new(Vec::with_capacity(r.remaining() / KeptKey::LENGTH));
+        while !r.is_empty() {
+            let start = r.position();
+            let generation = u32::decode(&mut r)?;
+            let ascending = kept.last().is_none_or(|last| last.generation < generation);
+            if !ascending || head.as_ref().is_some_and(|(next, _)| generation >= *next) {
+                return Err(DecodeError::at(start, "generations in ascending order, before the next one"));
+            }
+            let (mut nonce, mut key) = ([0; 12], Zeroizing::new([0; 32]));
+            nonce.copy_from_slice(r.take(12, "a nonce")?);
+            key.copy_from_slice(r.take(32, "a key")?);
+            kept.push(KeptKey { generation, nonce, key: *key });
+        }
+        Ok(Self { head, kept })
+    }
+}
+
+impl fmt::Debug for MessageKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MessageKey(..)")
+    }
+}
+
+impl fmt::Debug for Ratchet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let next = self.head.as_ref().map(|(next, _)| next);
+        f.debug_struct("Ratchet").field("next", &next).field("kept", &self.kept.len()).finish_non_exhaustive()
+    }
+}
