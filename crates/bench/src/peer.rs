@@ -7,7 +7,7 @@ use std::error::Error;
 /// Every message, in and out, is an encoded `MLSMessage` (RFC 9420 s6). Errors are the library's own: a test
 /// wants to show them, nobody needs to tell them apart.
 pub trait Peer {
-    /// The implementation: `openmls`, `mls-rs`.
+    /// The implementation: `dmls`, `openmls`, `mls-rs`.
     fn name(&self) -> &str;
 
     /// The content of this peer's `basic` credential (s5.3).
@@ -83,7 +83,7 @@ pub struct Committed {
 /// What a peer is told at its birth.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// RFC 9420 s17.1; both libraries know 1, 2 and 3.
+    /// RFC 9420 s17.1; all three libraries know 1, 2 and 3.
     pub cipher_suite: u16,
     /// The content of the `basic` credential; unique in the group.
     pub identity: Vec<u8>,
