@@ -10,7 +10,8 @@ fn first_walk() {
     let now = Time(1_800_000_000);
     let config = Config::default();
     let suite = config.provider.suite(CipherSuite::X25519_AES128).unwrap();
-    let id = |name: &str, rng: &mut ChaCha20Rng| Identity::generate(suite, Credential::basic(name), rng).unwrap();
+    let id =
+        |name: &str, rng: &mut ChaCha20Rng| Identity::generate(suite, Credential::basic(name), rng).unwrap();
     let alice = id("alice", rng);
     let bob = id("bob", rng);
     let carol = id("carol", rng);

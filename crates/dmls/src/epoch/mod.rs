@@ -22,7 +22,7 @@ pub(crate) use commit::{CommitRequest, StagedOwnCommit};
 pub use create::NewGroupOptions;
 pub(crate) use create::create;
 pub(crate) use external::{ExternalJoin, ExternalRequest, join_external};
-pub(crate) use join::join;
+pub(crate) use join::{join, verify_group_info};
 pub(crate) use messages::{Claim, Opened, Outgoing};
 pub(crate) use process::{PathKeys, ProcessedCommit};
 pub(crate) use proposals::{Committer, Proposed, Provisional};

@@ -32,6 +32,8 @@ pub use start::{ExternalJoinOptions, Founding};
 pub use step::Step;
 
 pub(crate) use graph::{Graph, Node, State};
+pub(crate) use start::joiner_psk;
+pub(crate) use step::Plan;
 
 use crate::codec::opaque_type;
 use crate::config::Config;
@@ -173,6 +175,11 @@ impl Group {
     /// The ratchet tree of an epoch, for joiners who don't find it in the GroupInfo (RFC 9420 s12.4.3.3).
     pub fn ratchet_tree(&self, id: &EpochId) -> Option<Vec<u8>> {
         Some(crate::codec::Encode::to_bytes(&self.graph.node(id)?.public()?.tree))
+    }
+
+    #[cfg(feature = "vectors")]
+    pub(crate) fn graph(&self) -> &Graph {
+        &self.graph
     }
 
     pub(crate) fn rules(&self, now: Time) -> Rules<'_> {

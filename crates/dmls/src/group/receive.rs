@@ -164,7 +164,7 @@ impl Group {
         }
     }
 
-    pub(super) fn commit_id(&self, message: &MlsMessage) -> CommitId {
+    pub(crate) fn commit_id(&self, message: &MlsMessage) -> CommitId {
         self.suite.hash(&[&message.to_bytes()]).into()
     }
 
@@ -286,7 +286,7 @@ impl Group {
         }))
     }
 
-    pub(super) fn store_proposal(
+    pub(crate) fn store_proposal(
         &self,
         plan: &mut Plan,
         epoch: &Epoch,
@@ -304,7 +304,7 @@ impl Group {
         Ok(())
     }
 
-    pub(super) fn decide_commit(
+    pub(crate) fn decide_commit(
         &self,
         plan: &mut Plan,
         parent: &Epoch,

@@ -4,8 +4,10 @@
 //! `field: found .., expected ..`.
 
 mod crypto;
+mod replay;
 #[cfg(test)]
 mod tests;
+mod transcript;
 mod tree;
 
 use std::fmt;
@@ -16,6 +18,7 @@ use crate::crypto::{Provider, Suite};
 use crate::registry::CipherSuite;
 
 pub use crypto::{crypto_basics, deserialization, pprf, secret_tree};
+pub use transcript::transcript;
 pub use tree::{tree_math, tree_operations, tree_validation, treekem};
 
 /// What a case comes to: `Err` says what differs.
