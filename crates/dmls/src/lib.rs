@@ -22,6 +22,8 @@ pub mod message;
 mod pprf;
 pub mod registry;
 mod secret_tree;
+#[cfg(test)]
+mod tests;
 mod time;
 pub mod tree;
 #[cfg(feature = "vectors")]
