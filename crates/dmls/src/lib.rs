@@ -20,6 +20,7 @@ pub mod key_package;
 pub mod key_schedule;
 pub mod message;
 mod pprf;
+mod public_group;
 pub mod registry;
 mod secret_tree;
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub use group::{
 pub use identity::{Identity, OwnKeyPackage};
 pub use key_package::KeyPackage;
 pub use key_schedule::{EpochId, KeySchedule};
+pub use public_group::{PublicEpochInfo, PublicGroup, PublicOutcome};
 pub use registry::CipherSuite;
 pub use time::{Lifetime, Time};
 pub use tree::LeafIndex;

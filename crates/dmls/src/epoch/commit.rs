@@ -246,18 +246,16 @@ impl Epoch {
         Ok(Some(Welcome { cipher_suite: suite.code(), secrets, encrypted_group_info }))
     }
 
-    /// A signed GroupInfo of this epoch; `external` adds what external joiners need (RFC 9420 s12.4.3.2).
+    /// A signed GroupInfo of this epoch, for a Welcome or for external joiners (RFC 9420 s12.4.3.2).
     pub(crate) fn group_info(&self, rules: Rules<'_>, external: bool) -> Result<GroupInfo, Error> {
         let mut extensions = Extensions::new();
-        if rules.config.ratchet_tree_in_group_info {
+        if external || rules.config.ratchet_tree_in_welcome {
             extensions.set(ExtensionType::RATCHET_TREE, self.public().tree.to_bytes());
         }
-        if external {
-            let pair = self.secrets.external.key_pair(self.suite())?;
-            extensions.set_content(&ExternalPub { external_pub: pair.public });
-            if rules.config.wants_extension() {
-                extensions.set(ExtensionType::DMLS_EPOCH, self.id.as_bytes().to_vec());
-            }
+        let pair = self.secrets.external.key_pair(self.suite())?;
+        extensions.set_content(&ExternalPub { external_pub: pair.public });
+        if external && rules.config.wants_extension() {
+            extensions.set(ExtensionType::DMLS_EPOCH, self.id.as_bytes().to_vec());
         }
         let mut group_info = GroupInfo {
             group_context: self.context().clone(),

@@ -4,6 +4,7 @@
 //! `field: found .., expected ..`.
 
 mod crypto;
+mod generate;
 mod replay;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use crate::crypto::{Provider, Suite};
 use crate::registry::CipherSuite;
 
 pub use crypto::{crypto_basics, deserialization, pprf, secret_tree};
+pub use generate::generate;
 pub use transcript::transcript;
 pub use tree::{tree_math, tree_operations, tree_validation, treekem};
 
