@@ -23,6 +23,8 @@ mod pprf;
 mod public_group;
 pub mod registry;
 mod secret_tree;
+#[cfg(test)]
+mod tests;
 mod time;
 pub mod tree;
 #[cfg(feature = "vectors")]

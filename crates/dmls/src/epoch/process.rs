@@ -159,9 +159,12 @@ impl Epoch {
         })
     }
 
-    /// The first proposal that a commit refers to and that we have not seen.
+    /// The first proposal that a commit refers to and that we have not seen. A joiner's commit may refer to none.
     pub(crate) fn missing_proposal(&self, content: &AuthenticatedContent) -> Option<ProposalRef> {
         let Content::Commit(commit) = &content.content.content else { return None };
+        if content.content.sender == Sender::NewMemberCommit {
+            return None;
+        }
         commit.proposals.iter().find_map(|item| match item {
             ProposalOrRef::Reference(r) if !self.proposals.contains_key(r) => Some(r.clone()),
             _ => None,
