@@ -39,8 +39,8 @@ pub use epoch::{CommitSummary, Member, NewGroupOptions};
 pub use error::{Error, Limit, RecordsError, Rule, Unsupported, Usage};
 pub use group::{
     Application, Arrival, Candidate, Changes, CommitBuilder, CommitId, DmlsMessage, EpochInfo,
-    ExternalJoinOptions, ForkChoice, Founding, Group, Held, HighestConfirmationTag, Lost, NewEpoch, Outcome,
-    ReceivedProposal, Removed, Resumed, SentCommit, SentProposal, Step,
+    ExternalJoinOptions, ForkChoice, Founding, Group, GroupPlace, Held, HighestConfirmationTag, Lost,
+    NewEpoch, Outcome, ReceivedProposal, Removed, Resumed, SentCommit, SentProposal, Step,
 };
 pub use identity::{Identity, OwnKeyPackage};
 pub use key_package::KeyPackage;

@@ -206,7 +206,7 @@ impl Epoch {
             }
             (None, None) => self.child_init(rules, last_path_secret.as_ref(), &transition.context)?,
         };
-        let commit_secret = self.commit_secret(last_path_secret.as_ref());
+        let commit_secret = CommitSecret::derive(self.suite(), last_path_secret.as_ref());
         let derived =
             DerivedEpoch::derive(rules, self.public(), &transition.context, &init, &commit_secret, &psk);
         let expected = derived
@@ -275,14 +275,6 @@ impl Epoch {
                 matches!(p.proposal, Proposal::Update(_)) && p.sender == Sender::Member(self.own_leaf())
             })
             .find_map(|p| self.proposals.get(p.reference?)?.own_update.clone())
-    }
-
-    /// `commit_secret = DeriveSecret(path_secret[n], "path")`, or zero.
-    pub(super) fn commit_secret(&self, last_path_secret: Option<&Secret>) -> CommitSecret {
-        match last_path_secret {
-            Some(secret) => CommitSecret(self.suite().derive_secret(secret, "path")),
-            None => CommitSecret::zero(self.suite()),
-        }
     }
 
     /// The init_secret of a child by this epoch's key schedule.

@@ -85,8 +85,13 @@ impl PublicEpoch {
         if id.psk_nonce.len() != self.suite.nh() {
             return Err(Rule::PskNonce);
         }
+        // Only the commit that makes epoch 1 reinitializes or branches a group (s11.2, s11.3): in epoch 0 the creator is
+        // alone.
+        let is_successor = self.context.epoch == 0;
         match id.psk {
-            Psk::Resumption { usage: ResumptionPskUsage::ReInit | ResumptionPskUsage::Branch, .. } => {
+            Psk::Resumption { usage: ResumptionPskUsage::ReInit | ResumptionPskUsage::Branch, .. }
+                if !is_successor =>
+            {
                 Err(Rule::PskUsage)
             }
             _ => Ok(()),

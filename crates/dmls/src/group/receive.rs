@@ -468,7 +468,7 @@ impl Group {
             if place < excess && self.graph.children(id).len() <= 1 {
                 plan.forget(id);
             } else if node.resumption.is_some()
-                && node.number.saturating_add(self.config.limits.resumption_psks) < newest
+                && newest.saturating_sub(node.number) > self.config.limits.resumption_psks
             {
                 plan.drop_resumption(id, node);
             }
