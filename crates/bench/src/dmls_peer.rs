@@ -8,8 +8,8 @@ use dmls::extension::Capabilities;
 use dmls::framing::MlsMessage;
 use dmls::registry::{CredentialType, ProtocolVersion};
 use dmls::{
-    Arrival, CipherSuite, CommitBuilder, Credential, ExternalJoinOptions, Group, Identity, KeySchedule,
-    Lifetime, NewGroupOptions, Outcome, OwnKeyPackage, Provider, Suite, Time,
+    Arrival, CipherSuite, CommitBuilder, Credential, ExternalJoinOptions, Group, Identity, KeyPackage,
+    KeySchedule, LeafIndex, Lifetime, NewGroupOptions, Outcome, OwnKeyPackage, Provider, Suite, Time,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -61,6 +61,19 @@ impl DmlsPeer {
         let sent = fill(group.commit()).stage(now()?, &mut self.rng)?.apply();
         let epoch = group.confirm(&sent.id, Arrival::at(now()?))?.apply();
         Ok(Committed { commit: sent.message, welcome: epoch.welcome })
+    }
+
+    fn leaf_of(&self, identity: &[u8]) -> Result<LeafIndex, Box<dyn Error>> {
+        let members = self.group.as_ref().ok_or(NOT_A_MEMBER)?.members();
+        let member = members.iter().find(|member| member.credential.identity() == Some(identity));
+        Ok(member.ok_or("no member has this identity")?.leaf)
+    }
+}
+
+fn decode_key_package(message: &[u8]) -> Result<KeyPackage, Box<dyn Error>> {
+    match MlsMessage::from_bytes(message)? {
+        MlsMessage::KeyPackage(key_package) => Ok(*key_package),
+        _ => Err(WRONG_MESSAGE.into()),
     }
 }
 
@@ -134,13 +147,8 @@ impl Peer for DmlsPeer {
     }
 
     fn add(&mut self, key_packages: &[Vec<u8>]) -> Result<Committed, Box<dyn Error>> {
-        let mut decoded = Vec::new();
-        for message in key_packages {
-            match MlsMessage::from_bytes(message)? {
-                MlsMessage::KeyPackage(key_package) => decoded.push(*key_package),
-                _ => return Err(WRONG_MESSAGE.into()),
-            }
-        }
+        let decoded =
+            key_packages.iter().map(|one| decode_key_package(one)).collect::<Result<Vec<_>, _>>()?;
         let path = self.config.path_on_add;
         self.commit(|commit| {
             let commit = decoded.into_iter().fold(commit, CommitBuilder::add);
@@ -153,9 +161,7 @@ impl Peer for DmlsPeer {
     }
 
     fn remove(&mut self, identity: &[u8]) -> Result<Committed, Box<dyn Error>> {
-        let members = self.group.as_ref().ok_or(NOT_A_MEMBER)?.members();
-        let member = members.iter().find(|member| member.credential.identity() == Some(identity));
-        let leaf = member.ok_or("no member has this identity")?.leaf;
+        let leaf = self.leaf_of(identity)?;
         self.commit(|commit| commit.remove(leaf))
     }
 
@@ -176,6 +182,18 @@ impl Peer for DmlsPeer {
     fn propose_update(&mut self) -> Result<Vec<u8>, Box<dyn Error>> {
         let group = self.group.as_mut().ok_or(NOT_A_MEMBER)?;
         Ok(group.propose_update(now()?, &mut self.rng)?.apply().message)
+    }
+
+    fn propose_add(&mut self, key_package: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
+        let key_package = decode_key_package(key_package)?;
+        let group = self.group.as_mut().ok_or(NOT_A_MEMBER)?;
+        Ok(group.propose_add(key_package, now()?, &mut self.rng)?.apply().message)
+    }
+
+    fn propose_remove(&mut self, identity: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
+        let leaf = self.leaf_of(identity)?;
+        let group = self.group.as_mut().ok_or(NOT_A_MEMBER)?;
+        Ok(group.propose_remove(leaf, now()?, &mut self.rng)?.apply().message)
     }
 
     fn commit_pending(&mut self) -> Result<Committed, Box<dyn Error>> {

@@ -143,6 +143,18 @@ impl Peer for MlsRsPeer {
         Ok(self.group.as_mut().ok_or(NOT_A_MEMBER)?.propose_update(Vec::new())?.to_bytes()?)
     }
 
+    fn propose_add(&mut self, key_package: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
+        let key_package = MlsMessage::from_bytes(key_package)?;
+        let group = self.group.as_mut().ok_or(NOT_A_MEMBER)?;
+        Ok(group.propose_add(key_package, Vec::new())?.to_bytes()?)
+    }
+
+    fn propose_remove(&mut self, identity: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
+        let group = self.group.as_mut().ok_or(NOT_A_MEMBER)?;
+        let index = group.member_with_identity(identity)?.index;
+        Ok(group.propose_remove(index, Vec::new())?.to_bytes()?)
+    }
+
     fn commit_pending(&mut self) -> Result<Committed, Box<dyn Error>> {
         self.commit(|commit| Ok(commit))
     }

@@ -7,7 +7,7 @@ use openmls::group::{
     PURE_PLAINTEXT_WIRE_FORMAT_POLICY, StagedWelcome, WireFormatPolicy,
 };
 use openmls::prelude::{
-    BasicCredential, Ciphersuite, CredentialWithKey, DeserializeBytes, GroupId, KeyPackage,
+    BasicCredential, Ciphersuite, CredentialWithKey, DeserializeBytes, GroupId, KeyPackage, LeafNodeIndex,
     LeafNodeParameters, MlsMessageBodyIn, MlsMessageIn, MlsMessageOut, OpenMlsProvider,
     ProcessedMessageContent, ProtocolVersion,
 };
@@ -72,6 +72,12 @@ impl OpenMlsPeer {
             commit: commit.to_bytes()?,
             welcome: welcome.map(|welcome| welcome.to_bytes()).transpose()?,
         })
+    }
+
+    fn leaf_of(&self, identity: &[u8]) -> Result<LeafNodeIndex, Box<dyn Error>> {
+        let mut members = self.group.as_ref().ok_or(NOT_A_MEMBER)?.members();
+        let member = members.find(|member| member.credential.serialized_content() == identity);
+        Ok(member.ok_or("no member has this identity")?.index)
     }
 
     fn validated_key_package(&self, message: &[u8]) -> Result<KeyPackage, Box<dyn Error>> {
@@ -154,12 +160,7 @@ impl Peer for OpenMlsPeer {
     }
 
     fn remove(&mut self, identity: &[u8]) -> Result<Committed, Box<dyn Error>> {
-        let group = self.group.as_ref().ok_or(NOT_A_MEMBER)?;
-        let leaf = group
-            .members()
-            .find(|member| member.credential.serialized_content() == identity)
-            .ok_or("no member has this identity")?
-            .index;
+        let leaf = self.leaf_of(identity)?;
         self.commit(|commit| commit.propose_removals([leaf]))
     }
 
@@ -191,6 +192,22 @@ impl Peer for OpenMlsPeer {
         let Self { provider, signer, group, .. } = self;
         let group = group.as_mut().ok_or(NOT_A_MEMBER)?;
         let (message, _) = group.propose_self_update(provider, signer, LeafNodeParameters::default())?;
+        Ok(message.to_bytes()?)
+    }
+
+    fn propose_add(&mut self, key_package: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
+        let key_package = self.validated_key_package(key_package)?;
+        let Self { provider, signer, group, .. } = self;
+        let group = group.as_mut().ok_or(NOT_A_MEMBER)?;
+        let (message, _) = group.propose_add_member(provider, signer, &key_package)?;
+        Ok(message.to_bytes()?)
+    }
+
+    fn propose_remove(&mut self, identity: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
+        let leaf = self.leaf_of(identity)?;
+        let Self { provider, signer, group, .. } = self;
+        let group = group.as_mut().ok_or(NOT_A_MEMBER)?;
+        let (message, _) = group.propose_remove_member(provider, signer, leaf)?;
         Ok(message.to_bytes()?)
     }
 

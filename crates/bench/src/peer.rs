@@ -42,6 +42,12 @@ pub trait Peer {
     /// An Update proposal by itself (s12.1.2), for another member to commit.
     fn propose_update(&mut self) -> Result<Vec<u8>, Box<dyn Error>>;
 
+    /// An Add proposal by itself (s12.1.1).
+    fn propose_add(&mut self, key_package: &[u8]) -> Result<Vec<u8>, Box<dyn Error>>;
+
+    /// A Remove proposal by itself (s12.1.3) of the member with this identity.
+    fn propose_remove(&mut self, identity: &[u8]) -> Result<Vec<u8>, Box<dyn Error>>;
+
     /// Commits, by reference, all proposals that were stored in this epoch.
     fn commit_pending(&mut self) -> Result<Committed, Box<dyn Error>>;
 

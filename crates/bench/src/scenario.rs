@@ -25,6 +25,7 @@ pub fn run(peers: Vec<Box<dyn Peer>>, group_id: &[u8]) -> Result<(), Failure> {
     room.everyone_joins_again_over_its_own_leaf()?;
     room.everyone_speaks()?;
     room.everyone_removes_two_and_adds_them_at_once()?;
+    room.everyone_proposes_what_the_next_commits()?;
     room.everyone_speaks()
 }
 
@@ -117,6 +118,28 @@ impl Room {
             self.remove(who, two[0])?;
             self.remove(who, two[1])?;
             self.add(who, &two)?;
+        }
+        Ok(())
+    }
+
+    /// A Remove and then an Add, both by reference.
+    fn everyone_proposes_what_the_next_commits(&mut self) -> Result<(), Failure> {
+        for proposer in 0..self.peers.len() {
+            let (committer, moved) = (self.after(proposer, 1), self.after(proposer, 2));
+            let identity = self.peers[moved].identity().to_vec();
+            let proposal = self.act(proposer, "proposes a Remove", |peer| peer.propose_remove(&identity))?;
+            self.deliver(proposer, &proposal, &Received::Proposal)?;
+            let committed = self.act(committer, "commits the Remove", |peer| peer.commit_pending())?;
+            let seen = self.act(moved, "is removed", |peer| peer.process(&committed.commit))?;
+            self.expect(moved, &Received::Removed, &seen)?;
+            self.inside[moved] = false;
+            self.deliver_commit(committer, &committed, &[])?;
+
+            let key_package = self.act(moved, "makes a KeyPackage", |peer| peer.key_package())?;
+            let proposal = self.act(proposer, "proposes an Add", |peer| peer.propose_add(&key_package))?;
+            self.deliver(proposer, &proposal, &Received::Proposal)?;
+            let committed = self.act(committer, "commits the Add", |peer| peer.commit_pending())?;
+            self.deliver_commit(committer, &committed, &[moved])?;
         }
         Ok(())
     }
