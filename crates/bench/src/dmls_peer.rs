@@ -1,15 +1,20 @@
 //! [`dmls`] as a [`Peer`], with the key schedule of RFC 9420.
 
+use std::collections::BTreeMap;
 use std::error::Error;
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use dmls::codec::Decode;
+use dmls::crypto::Secret;
 use dmls::extension::Capabilities;
 use dmls::framing::MlsMessage;
+use dmls::message::Psk;
 use dmls::registry::{CredentialType, ProtocolVersion};
 use dmls::{
-    Arrival, CipherSuite, CommitBuilder, Credential, ExternalJoinOptions, Group, Identity, KeySchedule,
-    Lifetime, NewGroupOptions, Outcome, OwnKeyPackage, Provider, Suite, Time,
+    Arrival, CipherSuite, CommitBuilder, Credential, ExternalJoinOptions, Group, Identity, KeyPackage,
+    KeySchedule, LeafIndex, Lifetime, NewGroupOptions, Outcome, OwnKeyPackage, PreSharedKeys, Provider,
+    Suite, Time,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -24,8 +29,19 @@ pub struct DmlsPeer {
     settings: dmls::Config,
     client: Identity,
     key_packages: Vec<OwnKeyPackage>,
+    psks: Arc<Psks>,
     group: Option<Group>,
     rng: ChaCha20Rng,
+}
+
+/// The external pre-shared keys, by id.
+#[derive(Default)]
+struct Psks(Mutex<BTreeMap<Vec<u8>, Secret>>);
+
+impl PreSharedKeys for Psks {
+    fn external(&self, id: &[u8]) -> Option<Secret> {
+        self.0.lock().ok()?.get(id).map(Secret::duplicate)
+    }
 }
 
 impl DmlsPeer {
@@ -34,10 +50,12 @@ impl DmlsPeer {
         let suite = CipherSuite(config.cipher_suite);
         let suite = provider.suite(suite).ok_or("dmls does not have this cipher suite")?;
         let mut rng = ChaCha20Rng::from_seed(seed(&config.identity));
+        let psks = Arc::new(Psks::default());
         let settings = dmls::Config {
             provider,
             schedule: KeySchedule::Rfc9420,
             encrypt_handshake: config.private_handshake,
+            psks: psks.clone(),
             ..dmls::Config::default()
         };
         let capabilities = Capabilities {
@@ -49,7 +67,7 @@ impl DmlsPeer {
         };
         let credential = Credential::basic(config.identity.clone());
         let client = Identity::generate(suite, credential, &mut rng)?.with_capabilities(capabilities);
-        Ok(Self { config, suite, settings, client, key_packages: Vec::new(), group: None, rng })
+        Ok(Self { config, suite, settings, client, key_packages: Vec::new(), psks, group: None, rng })
     }
 
     /// Commits what is pending and what `fill` puts in, and confirms it.
@@ -61,6 +79,19 @@ impl DmlsPeer {
         let sent = fill(group.commit()).stage(now()?, &mut self.rng)?.apply();
         let epoch = group.confirm(&sent.id, Arrival::at(now()?))?.apply();
         Ok(Committed { commit: sent.message, welcome: epoch.welcome })
+    }
+
+    fn leaf_of(&self, identity: &[u8]) -> Result<LeafIndex, Box<dyn Error>> {
+        let members = self.group.as_ref().ok_or(NOT_A_MEMBER)?.members();
+        let member = members.iter().find(|member| member.credential.identity() == Some(identity));
+        Ok(member.ok_or("no member has this identity")?.leaf)
+    }
+}
+
+fn decode_key_package(message: &[u8]) -> Result<KeyPackage, Box<dyn Error>> {
+    match MlsMessage::from_bytes(message)? {
+        MlsMessage::KeyPackage(key_package) => Ok(*key_package),
+        _ => Err(WRONG_MESSAGE.into()),
     }
 }
 
@@ -134,13 +165,8 @@ impl Peer for DmlsPeer {
     }
 
     fn add(&mut self, key_packages: &[Vec<u8>]) -> Result<Committed, Box<dyn Error>> {
-        let mut decoded = Vec::new();
-        for message in key_packages {
-            match MlsMessage::from_bytes(message)? {
-                MlsMessage::KeyPackage(key_package) => decoded.push(*key_package),
-                _ => return Err(WRONG_MESSAGE.into()),
-            }
-        }
+        let decoded =
+            key_packages.iter().map(|one| decode_key_package(one)).collect::<Result<Vec<_>, _>>()?;
         let path = self.config.path_on_add;
         self.commit(|commit| {
             let commit = decoded.into_iter().fold(commit, CommitBuilder::add);
@@ -153,9 +179,7 @@ impl Peer for DmlsPeer {
     }
 
     fn remove(&mut self, identity: &[u8]) -> Result<Committed, Box<dyn Error>> {
-        let members = self.group.as_ref().ok_or(NOT_A_MEMBER)?.members();
-        let member = members.iter().find(|member| member.credential.identity() == Some(identity));
-        let leaf = member.ok_or("no member has this identity")?.leaf;
+        let leaf = self.leaf_of(identity)?;
         self.commit(|commit| commit.remove(leaf))
     }
 
@@ -176,6 +200,33 @@ impl Peer for DmlsPeer {
     fn propose_update(&mut self) -> Result<Vec<u8>, Box<dyn Error>> {
         let group = self.group.as_mut().ok_or(NOT_A_MEMBER)?;
         Ok(group.propose_update(now()?, &mut self.rng)?.apply().message)
+    }
+
+    fn propose_add(&mut self, key_package: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
+        let key_package = decode_key_package(key_package)?;
+        let group = self.group.as_mut().ok_or(NOT_A_MEMBER)?;
+        Ok(group.propose_add(key_package, now()?, &mut self.rng)?.apply().message)
+    }
+
+    fn propose_remove(&mut self, identity: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
+        let leaf = self.leaf_of(identity)?;
+        let group = self.group.as_mut().ok_or(NOT_A_MEMBER)?;
+        Ok(group.propose_remove(leaf, now()?, &mut self.rng)?.apply().message)
+    }
+
+    fn store_psk(&mut self, id: &[u8], psk: &[u8]) -> Result<(), Box<dyn Error>> {
+        let mut psks = self.psks.0.lock().map_err(|_| "a thread died with the keys")?;
+        psks.insert(id.to_vec(), Secret::new(psk.to_vec()));
+        Ok(())
+    }
+
+    fn add_with_psk(&mut self, key_package: &[u8], id: &[u8]) -> Result<Committed, Box<dyn Error>> {
+        let (key_package, psk) = (decode_key_package(key_package)?, Psk::External(id.to_vec()));
+        let path = self.config.path_on_add;
+        self.commit(|commit| {
+            let commit = commit.add(key_package).psk(psk);
+            if path { commit } else { commit.omit_path() }
+        })
     }
 
     fn commit_pending(&mut self) -> Result<Committed, Box<dyn Error>> {

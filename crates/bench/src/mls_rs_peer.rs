@@ -8,6 +8,7 @@ use mls_rs::group::{CommitBuilder, CommitEffect, Member, ReceivedMessage};
 use mls_rs::identity::SigningIdentity;
 use mls_rs::identity::basic::{BasicCredential, BasicIdentityProvider};
 use mls_rs::mls_rules::{CommitOptions, DefaultMlsRules, EncryptionOptions};
+use mls_rs::psk::{ExternalPskId, PreSharedKey};
 use mls_rs::time::MlsTime;
 use mls_rs::{CipherSuite, CipherSuiteProvider, Client, CryptoProvider, ExtensionList, Group, MlsMessage};
 use mls_rs_crypto_rustcrypto::RustCryptoProvider;
@@ -141,6 +142,30 @@ impl Peer for MlsRsPeer {
 
     fn propose_update(&mut self) -> Result<Vec<u8>, Box<dyn Error>> {
         Ok(self.group.as_mut().ok_or(NOT_A_MEMBER)?.propose_update(Vec::new())?.to_bytes()?)
+    }
+
+    fn propose_add(&mut self, key_package: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
+        let key_package = MlsMessage::from_bytes(key_package)?;
+        let group = self.group.as_mut().ok_or(NOT_A_MEMBER)?;
+        Ok(group.propose_add(key_package, Vec::new())?.to_bytes()?)
+    }
+
+    fn propose_remove(&mut self, identity: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
+        let group = self.group.as_mut().ok_or(NOT_A_MEMBER)?;
+        let index = group.member_with_identity(identity)?.index;
+        Ok(group.propose_remove(index, Vec::new())?.to_bytes()?)
+    }
+
+    fn store_psk(&mut self, id: &[u8], psk: &[u8]) -> Result<(), Box<dyn Error>> {
+        // The store is shared: this is another handle of the client's own.
+        let id = ExternalPskId::new(id.to_vec());
+        self.client.secret_store().insert(id, PreSharedKey::new(psk.to_vec()));
+        Ok(())
+    }
+
+    fn add_with_psk(&mut self, key_package: &[u8], id: &[u8]) -> Result<Committed, Box<dyn Error>> {
+        let id = ExternalPskId::new(id.to_vec());
+        self.commit(|commit| commit.add_member(MlsMessage::from_bytes(key_package)?)?.add_external_psk(id))
     }
 
     fn commit_pending(&mut self) -> Result<Committed, Box<dyn Error>> {

@@ -7,10 +7,11 @@ use openmls::group::{
     PURE_PLAINTEXT_WIRE_FORMAT_POLICY, StagedWelcome, WireFormatPolicy,
 };
 use openmls::prelude::{
-    BasicCredential, Ciphersuite, CredentialWithKey, DeserializeBytes, GroupId, KeyPackage,
-    LeafNodeParameters, MlsMessageBodyIn, MlsMessageIn, MlsMessageOut, OpenMlsProvider,
-    ProcessedMessageContent, ProtocolVersion,
+    BasicCredential, Ciphersuite, CredentialWithKey, DeserializeBytes, GroupId, KeyPackage, LeafNodeIndex,
+    LeafNodeParameters, MlsMessageBodyIn, MlsMessageIn, MlsMessageOut, OpenMlsProvider, PreSharedKeyProposal,
+    ProcessedMessageContent, Proposal, ProtocolVersion,
 };
+use openmls::schedule::{ExternalPsk, PreSharedKeyId, Psk};
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::OpenMlsRustCrypto;
 
@@ -72,6 +73,17 @@ impl OpenMlsPeer {
             commit: commit.to_bytes()?,
             welcome: welcome.map(|welcome| welcome.to_bytes()).transpose()?,
         })
+    }
+
+    fn leaf_of(&self, identity: &[u8]) -> Result<LeafNodeIndex, Box<dyn Error>> {
+        let mut members = self.group.as_ref().ok_or(NOT_A_MEMBER)?.members();
+        let member = members.find(|member| member.credential.serialized_content() == identity);
+        Ok(member.ok_or("no member has this identity")?.index)
+    }
+
+    fn psk_id(&self, id: &[u8]) -> Result<PreSharedKeyId, Box<dyn Error>> {
+        let psk = Psk::External(ExternalPsk::new(id.to_vec()));
+        Ok(PreSharedKeyId::new(self.cipher_suite, self.provider.rand(), psk)?)
     }
 
     fn validated_key_package(&self, message: &[u8]) -> Result<KeyPackage, Box<dyn Error>> {
@@ -154,12 +166,7 @@ impl Peer for OpenMlsPeer {
     }
 
     fn remove(&mut self, identity: &[u8]) -> Result<Committed, Box<dyn Error>> {
-        let group = self.group.as_ref().ok_or(NOT_A_MEMBER)?;
-        let leaf = group
-            .members()
-            .find(|member| member.credential.serialized_content() == identity)
-            .ok_or("no member has this identity")?
-            .index;
+        let leaf = self.leaf_of(identity)?;
         self.commit(|commit| commit.propose_removals([leaf]))
     }
 
@@ -192,6 +199,35 @@ impl Peer for OpenMlsPeer {
         let group = group.as_mut().ok_or(NOT_A_MEMBER)?;
         let (message, _) = group.propose_self_update(provider, signer, LeafNodeParameters::default())?;
         Ok(message.to_bytes()?)
+    }
+
+    fn propose_add(&mut self, key_package: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
+        let key_package = self.validated_key_package(key_package)?;
+        let Self { provider, signer, group, .. } = self;
+        let group = group.as_mut().ok_or(NOT_A_MEMBER)?;
+        let (message, _) = group.propose_add_member(provider, signer, &key_package)?;
+        Ok(message.to_bytes()?)
+    }
+
+    fn propose_remove(&mut self, identity: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
+        let leaf = self.leaf_of(identity)?;
+        let Self { provider, signer, group, .. } = self;
+        let group = group.as_mut().ok_or(NOT_A_MEMBER)?;
+        let (message, _) = group.propose_remove_member(provider, signer, leaf)?;
+        Ok(message.to_bytes()?)
+    }
+
+    fn store_psk(&mut self, id: &[u8], psk: &[u8]) -> Result<(), Box<dyn Error>> {
+        Ok(self.psk_id(id)?.store(&self.provider, psk)?)
+    }
+
+    fn add_with_psk(&mut self, key_package: &[u8], id: &[u8]) -> Result<Committed, Box<dyn Error>> {
+        let key_package = self.validated_key_package(key_package)?;
+        let proposal = Proposal::PreSharedKey(Box::new(PreSharedKeyProposal::new(self.psk_id(id)?)));
+        let path = self.config.path_on_add;
+        self.commit(|commit| {
+            commit.propose_adds([key_package]).add_proposal(proposal).force_self_update(path)
+        })
     }
 
     fn commit_pending(&mut self) -> Result<Committed, Box<dyn Error>> {

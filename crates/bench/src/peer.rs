@@ -42,6 +42,18 @@ pub trait Peer {
     /// An Update proposal by itself (s12.1.2), for another member to commit.
     fn propose_update(&mut self) -> Result<Vec<u8>, Box<dyn Error>>;
 
+    /// An Add proposal by itself (s12.1.1).
+    fn propose_add(&mut self, key_package: &[u8]) -> Result<Vec<u8>, Box<dyn Error>>;
+
+    /// A Remove proposal by itself (s12.1.3) of the member with this identity.
+    fn propose_remove(&mut self, identity: &[u8]) -> Result<Vec<u8>, Box<dyn Error>>;
+
+    /// Gives this peer a pre-shared key (s8.4), to be named by commits and Welcomes.
+    fn store_psk(&mut self, id: &[u8], psk: &[u8]) -> Result<(), Box<dyn Error>>;
+
+    /// Commits a pre-shared key together with an Add: the joiner needs the key, too.
+    fn add_with_psk(&mut self, key_package: &[u8], id: &[u8]) -> Result<Committed, Box<dyn Error>>;
+
     /// Commits, by reference, all proposals that were stored in this epoch.
     fn commit_pending(&mut self) -> Result<Committed, Box<dyn Error>>;
 

@@ -1,7 +1,7 @@
 //! What a group can live through, played by any mix of peers.
 //!
 //! Every peer does everything at least once: it adds another, updates, proposes and commits, removes another,
-//! publishes the GroupInfo for an external join, joins by Welcome and from outside, speaks. After each Commit
+//! publishes the GroupInfo for an external join, joins by Welcome and from outside, adds with a pre-shared key, speaks. After each Commit
 //! all members must have the same `epoch_authenticator` and the same list of members.
 
 use std::error::Error;
@@ -25,6 +25,8 @@ pub fn run(peers: Vec<Box<dyn Peer>>, group_id: &[u8]) -> Result<(), Failure> {
     room.everyone_joins_again_over_its_own_leaf()?;
     room.everyone_speaks()?;
     room.everyone_removes_two_and_adds_them_at_once()?;
+    room.everyone_proposes_what_the_next_commits()?;
+    room.everyone_adds_with_a_pre_shared_key()?;
     room.everyone_speaks()
 }
 
@@ -117,6 +119,44 @@ impl Room {
             self.remove(who, two[0])?;
             self.remove(who, two[1])?;
             self.add(who, &two)?;
+        }
+        Ok(())
+    }
+
+    /// A Remove and then an Add, both by reference.
+    fn everyone_proposes_what_the_next_commits(&mut self) -> Result<(), Failure> {
+        for proposer in 0..self.peers.len() {
+            let (committer, moved) = (self.after(proposer, 1), self.after(proposer, 2));
+            let identity = self.peers[moved].identity().to_vec();
+            let proposal = self.act(proposer, "proposes a Remove", |peer| peer.propose_remove(&identity))?;
+            self.deliver(proposer, &proposal, &Received::Proposal)?;
+            let committed = self.act(committer, "commits the Remove", |peer| peer.commit_pending())?;
+            let seen = self.act(moved, "is removed", |peer| peer.process(&committed.commit))?;
+            self.expect(moved, &Received::Removed, &seen)?;
+            self.inside[moved] = false;
+            self.deliver_commit(committer, &committed, &[])?;
+
+            let key_package = self.act(moved, "makes a KeyPackage", |peer| peer.key_package())?;
+            let proposal = self.act(proposer, "proposes an Add", |peer| peer.propose_add(&key_package))?;
+            self.deliver(proposer, &proposal, &Received::Proposal)?;
+            let committed = self.act(committer, "commits the Add", |peer| peer.commit_pending())?;
+            self.deliver_commit(committer, &committed, &[moved])?;
+        }
+        Ok(())
+    }
+
+    fn everyone_adds_with_a_pre_shared_key(&mut self) -> Result<(), Failure> {
+        for who in 0..self.peers.len() {
+            self.act(who, "stores a pre-shared key", |peer| peer.store_psk(b"psk id", &[7; 32]))?;
+        }
+        for adder in 0..self.peers.len() {
+            let joiner = self.after(adder, 1);
+            self.remove(adder, joiner)?;
+            let key_package = self.act(joiner, "makes a KeyPackage", |peer| peer.key_package())?;
+            let committed = self.act(adder, "adds with a pre-shared key", |peer| {
+                peer.add_with_psk(&key_package, b"psk id")
+            })?;
+            self.deliver_commit(adder, &committed, &[joiner])?;
         }
         Ok(())
     }

@@ -189,9 +189,8 @@ impl Epoch {
         let transition = self.public().transition(rules, content, commit, &list)?;
         let summary = CommitSummary::new(self.public(), &transition, content.content.sender);
 
-        if transition.provisional.removed.contains(&self.own_leaf())
-            && self.own_leaf() != transition.committer
-        {
+        // Also where the committer is a new self of ours, at the leaf that this removal vacates: its keys are not here.
+        if transition.provisional.removed.contains(&self.own_leaf()) && keys.are_unknown() {
             return Ok(ProcessedCommit { tag, summary, child: None, puncture: None });
         }
         let psk = psks.psk_secret(self.suite(), &transition.provisional.psks)?;
@@ -295,6 +294,10 @@ impl Epoch {
 }
 
 impl PathKeys {
+    fn are_unknown(&self) -> bool {
+        matches!(self, Self::Decrypt)
+    }
+
     fn own_init(&self) -> Option<InitSecret> {
         match self {
             Self::Decrypt => None,

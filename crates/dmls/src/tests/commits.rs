@@ -165,6 +165,20 @@ fn a_member_is_added_again() {
     assert_eq!(world.refused_commit([add]), Rule::RepeatedClient.into());
 }
 
+/// A client lost its state, joined again from outside at its old leaf, and then finds a backup.
+#[test]
+fn a_former_self_learns_that_it_is_removed() {
+    let mut world = World::new();
+    let signer = world.mallory.head_epoch().signer.duplicate();
+    world.eve = Identity::new(world.suite(), Credential::basic("mallory"), signer);
+    let message = world.external_commit(|_| ());
+    assert!(matches!(world.accepted(&message), Outcome::Commit(_)));
+    assert_eq!(world.alice.members().len(), 3);
+    let outcome = world.mallory.receive(&message, Arrival::retaining(NOW)).unwrap().apply();
+    let Outcome::Removed(removed) = outcome else { panic!("{outcome:?}") };
+    assert!(removed.wins && world.mallory.is_removed());
+}
+
 #[test]
 fn two_external_inits() {
     let mut world = World::new();

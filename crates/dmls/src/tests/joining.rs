@@ -54,6 +54,7 @@ refusals! { RULES:
     no_external_pub => GroupInfoExternalPub, |world| {
         refused_info(world, |info| info.extensions.remove(ExtensionType::EXTERNAL_PUB))
     };
+    another_tree => TreeHash, |world| refused_info(world, |info| info.group_context.tree_hash[0] ^= 1);
     no_tree => TreeMissing, |world| refused_info(world, |info| info.extensions.remove(ExtensionType::RATCHET_TREE));
 }
 

@@ -46,7 +46,6 @@ const TREE: &[Rule] = &[
     Rule::KeyPackageInitKey,
     Rule::KeyPackageExtensions,
     Rule::TreeStructure,
-    Rule::TreeHash,
     Rule::ParentHash,
     Rule::UnmergedLeaves,
     Rule::PathLength,
