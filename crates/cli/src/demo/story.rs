@@ -153,7 +153,8 @@ impl<'a> Story<'a> {
     fn tell_chat(&self, side: Option<u8>, number: usize) -> Result<(), Failure> {
         let chat = &self.world.chats[number];
         let (read, all) = (chat.read_by.len(), chat.to.len());
-        let readers = format!("read by {read} of {all}");
+        let so_far = if read < all && side.is_some() { " so far" } else { "" };
+        let readers = format!("read by {read} of {all}{so_far}");
         self.tell.says(side, self.world.name(chat.from), &chat.text, &readers)
     }
 
