@@ -1,5 +1,7 @@
 //! Looking into messages, by the real binary.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // The helpers of tests, too.
+
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 

@@ -78,7 +78,7 @@ pub fn tell(story: &Story<'_>, verdict: &Verdict) -> Result<(), Failure> {
     tell.line("")?;
     if verdict.problems.is_empty() {
         let members = count(verdict.present.len(), "member");
-        let text = format!("{members}, one head: heads, authenticators and exported secrets are equal");
+        let text = format!("{members}, equal heads, authenticators, exported secrets");
         let sign = tell.look.sign("✔", "OK:");
         return tell.line(&tell.look.paint(Ink::Good, &format!("{sign} converged: {text}")));
     }

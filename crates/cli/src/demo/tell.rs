@@ -84,7 +84,7 @@ pub fn list<S: AsRef<str>>(names: &[S]) -> String {
         [] => "nobody".into(),
         [one] => (*one).into(),
         [first @ .., last] if names.len() <= SHOWN => format!("{} and {last}", first.join(", ")),
-        [first @ ..] => {
+        first => {
             format!("{} and {} others", first[..SHOWN - 1].join(", "), names.len() + 1 - SHOWN)
         }
     }

@@ -383,7 +383,7 @@ fn ratchet_tree(b: &mut Builder, nodes: &[Option<Node>]) -> Done {
     };
     let length = nodes.iter().map(size).sum();
     b.counted("ratchet_tree", "optional<Node><V>", length, nodes, |b, place, node| {
-        b.optional(item(place), "optional<Node>", node.as_ref(), |b, node| tree_node(b, node))
+        b.optional(item(place), "optional<Node>", node.as_ref(), tree_node)
     })
 }
 
