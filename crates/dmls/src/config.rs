@@ -22,8 +22,8 @@ pub struct Config {
     pub encrypt_handshake: bool,
     /// PrivateMessages are padded to a multiple of this many bytes (RFC 9420 s15.1).
     pub padding: usize,
-    /// Whether Welcomes and GroupInfos carry the ratchet tree. Off: joiners get it by other means.
-    pub ratchet_tree_in_group_info: bool,
+    /// Whether Welcomes carry the ratchet tree. Off: joiners get it by other means.
+    pub ratchet_tree_in_welcome: bool,
     /// The longest lifetime that we accept in a leaf, in seconds (RFC 9420 s7.2).
     pub max_lifetime: u64,
     /// Who is who.
@@ -48,7 +48,7 @@ impl Default for Config {
             dmls_extension: true,
             encrypt_handshake: true,
             padding: 32,
-            ratchet_tree_in_group_info: true,
+            ratchet_tree_in_welcome: true,
             max_lifetime: 400 * 86_400,
             authentication: Arc::new(AcceptAnyCredential),
             psks: Arc::new(NoPreSharedKeys),

@@ -55,6 +55,12 @@ impl Identity {
         self
     }
 
+    /// Leaves out the extension of R9, to take part in groups of the bare draft and of RFC 9420.
+    pub fn without_dmls(mut self) -> Self {
+        self.capabilities.extensions.retain(|extension| *extension != ExtensionType::DMLS);
+        self
+    }
+
     /// Adds extensions to its leaves. Types that are not default must be in its capabilities.
     pub fn with_extensions(mut self, extensions: Extensions) -> Self {
         self.extensions = extensions;

@@ -9,7 +9,7 @@ use crate::crypto::{ProposalRef, Secret};
 use crate::error::{Error, Usage};
 use crate::extension::{Extensions, ExternalPub};
 use crate::framing::{Content, MlsMessage, Sender};
-use crate::key_schedule::{JoinerSecret, PskLookup, WelcomeSecret};
+use crate::key_schedule::{CommitSecret, JoinerSecret, PskLookup, WelcomeSecret};
 use crate::message::{
     Commit, EncryptedGroupSecrets, GroupInfo, GroupSecrets, Proposal, ProposalOrRef, Welcome, WelcomeKeys,
 };
@@ -102,7 +102,7 @@ impl Epoch {
         log_committer_secrets(rules, new.path.as_ref(), &new.private);
         let psk = psks.psk_secret(self.suite(), &provisional.psks)?;
         let (init, puncture) = self.child_init(rules, last_path_secret, &context)?;
-        let commit_secret = self.commit_secret(last_path_secret);
+        let commit_secret = CommitSecret::derive(self.suite(), last_path_secret);
         let derived = DerivedEpoch::derive(rules, self.public(), &context, &init, &commit_secret, &psk);
         let key = &derived.expanded.secrets.confirmation_key;
         let tag = key.tag(self.suite(), &context.confirmed_transcript_hash);
@@ -246,18 +246,16 @@ impl Epoch {
         Ok(Some(Welcome { cipher_suite: suite.code(), secrets, encrypted_group_info }))
     }
 
-    /// A signed GroupInfo of this epoch; `external` adds what external joiners need (RFC 9420 s12.4.3.2).
+    /// A signed GroupInfo of this epoch, for a Welcome or for external joiners (RFC 9420 s12.4.3.2).
     pub(crate) fn group_info(&self, rules: Rules<'_>, external: bool) -> Result<GroupInfo, Error> {
         let mut extensions = Extensions::new();
-        if rules.config.ratchet_tree_in_group_info {
+        if external || rules.config.ratchet_tree_in_welcome {
             extensions.set(ExtensionType::RATCHET_TREE, self.public().tree.to_bytes());
         }
-        if external {
-            let pair = self.secrets.external.key_pair(self.suite())?;
-            extensions.set_content(&ExternalPub { external_pub: pair.public });
-            if rules.config.wants_extension() {
-                extensions.set(ExtensionType::DMLS_EPOCH, self.id.as_bytes().to_vec());
-            }
+        let pair = self.secrets.external.key_pair(self.suite())?;
+        extensions.set_content(&ExternalPub { external_pub: pair.public });
+        if external && rules.config.wants_extension() {
+            extensions.set(ExtensionType::DMLS_EPOCH, self.id.as_bytes().to_vec());
         }
         let mut group_info = GroupInfo {
             group_context: self.context().clone(),

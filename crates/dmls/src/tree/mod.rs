@@ -26,3 +26,6 @@ pub use ratchet_tree::RatchetTree;
 pub(crate) use records::{TreeLoader, TreeRecord};
 pub use update_path::{UpdatePath, UpdatePathNode};
 pub(crate) use validation::{LeafValidator, LifetimeCheck};
+
+#[cfg(test)]
+mod tests;

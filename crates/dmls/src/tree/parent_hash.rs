@@ -90,6 +90,7 @@ fn is_parent_hash_valid(suite: &Suite, parent: &ParentNode, child: &Subtree, sib
 fn merged_node<'a>(child: &'a Subtree, unmerged: &[LeafIndex]) -> Option<&'a Subtree> {
     let mut resolution = Vec::new();
     child.resolution(&mut resolution);
+    // After the check of unmerged leaves only the other condition can fail; the RFC's own is kept whole.
     if resolution.len() != unmerged.len() + 1 {
         return None;
     }

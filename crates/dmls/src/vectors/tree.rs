@@ -22,17 +22,16 @@ pub fn tree_math(case: &Value) -> Outcome {
     let size = TreeSize::with_room_for(integer(case, "n_leaves")?).ok_or("n_leaves: too many")?;
     equal("n_nodes", size.nodes(), integer(case, "n_nodes")?)?;
     equal("root", size.root().0, integer(case, "root")?)?;
-    let columns: [(&str, &dyn Fn(NodeIndex) -> Option<NodeIndex>); 4] = [
-        ("left", &NodeIndex::left),
-        ("right", &NodeIndex::right),
-        ("parent", &|node| size.parent(node)),
-        ("sibling", &|node| size.sibling(node)),
-    ];
-    for (name, function) in columns {
-        for (node, expected) in (0..).zip(array(case, name)?) {
-            let found = function(NodeIndex(node)).map(|node| u64::from(node.0));
-            equal(&format!("{name}[{node}]"), found, expected.as_u64())?;
-        }
+    column(case, "left", NodeIndex::left)?;
+    column(case, "right", NodeIndex::right)?;
+    column(case, "parent", |node| size.parent(node))?;
+    column(case, "sibling", |node| size.sibling(node))
+}
+
+fn column(case: &Value, name: &str, function: impl Fn(NodeIndex) -> Option<NodeIndex>) -> Outcome {
+    for (node, expected) in (0..).zip(array(case, name)?) {
+        let found = function(NodeIndex(node)).map(|node| u64::from(node.0));
+        equal(&format!("{name}[{node}]"), found, expected.as_u64())?;
     }
     Ok(())
 }
