@@ -207,6 +207,9 @@ impl Field {
             note.unwrap_or_default(),
         ));
         let (Value::Struct(fields) | Value::List(fields)) = &self.value else { return };
+        if self.codes(fields).is_some() {
+            return;
+        }
         for (place, field) in fields.iter().enumerate() {
             let last = place + 1 == fields.len();
             let (branch, below) = match last {
@@ -217,11 +220,25 @@ impl Field {
         }
     }
 
+    /// A list of code points fits in one line.
+    fn codes(&self, items: &[Field]) -> Option<String> {
+        let text = |item: &Field| match &item.value {
+            Value::Code(number, name) => Some(code_text(*number, *name)),
+            _ => None,
+        };
+        let is_list = matches!(self.value, Value::List(_)) && !items.is_empty();
+        let codes = items.iter().map(text).collect::<Option<Vec<_>>>().filter(|_| is_list)?;
+        Some(format!("[{}]", codes.join(", ")))
+    }
+
     fn text(&self, full: bool) -> Option<(Ink, String)> {
         Some(match &self.value {
             Value::Struct(_) => return None,
             Value::List(items) if items.is_empty() => (Ink::Faint, "[]".into()),
-            Value::List(items) => (Ink::Faint, format!("[{}]", items.len())),
+            Value::List(items) => match self.codes(items) {
+                Some(codes) => (Ink::Good, codes),
+                None => (Ink::Faint, format!("[{}]", items.len())),
+            },
             Value::Bytes(bytes) => (Ink::Good, bytes_text(bytes, full)),
             Value::Number(number) => (Ink::Good, number.to_string()),
             Value::Code(number, Some(name)) => (Ink::Good, format!("{name} ({number})")),
@@ -231,6 +248,15 @@ impl Field {
             Value::Code(number, None) => (Ink::Good, format!("unknown ({number:#06x})")),
             Value::Absent => (Ink::Faint, "absent".into()),
         })
+    }
+}
+
+fn code_text(number: u64, name: Option<&str>) -> String {
+    match name {
+        Some(name) if number > 0xff => format!("{name} ({number:#06x})"),
+        Some(name) => format!("{name} ({number})"),
+        None if is_grease(number) => format!("GREASE ({number:#06x})"),
+        None => format!("unknown ({number:#06x})"),
     }
 }
 
