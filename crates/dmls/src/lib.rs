@@ -51,8 +51,11 @@ pub mod key_package;
 pub mod key_schedule;
 pub mod message;
 mod pprf;
+mod public_group;
 pub mod registry;
 mod secret_tree;
+#[cfg(test)]
+mod tests;
 mod time;
 pub mod tree;
 #[cfg(feature = "vectors")]
@@ -67,12 +70,13 @@ pub use epoch::{CommitSummary, Member, NewGroupOptions};
 pub use error::{Error, Limit, RecordsError, Rule, Unsupported, Usage};
 pub use group::{
     Application, Arrival, Candidate, Changes, CommitBuilder, CommitId, DmlsMessage, EpochInfo,
-    ExternalJoinOptions, ForkChoice, Founding, Group, Held, HighestConfirmationTag, Lost, NewEpoch, Outcome,
-    ReceivedProposal, Removed, Resumed, SentCommit, SentProposal, Step,
+    ExternalJoinOptions, ForkChoice, Founding, Group, GroupPlace, Held, HighestConfirmationTag, Lost,
+    NewEpoch, Outcome, ReceivedProposal, Removed, Resumed, SentCommit, SentProposal, Step,
 };
 pub use identity::{Identity, OwnKeyPackage};
 pub use key_package::KeyPackage;
 pub use key_schedule::{EpochId, KeySchedule};
+pub use public_group::{PublicEpochInfo, PublicGroup, PublicOutcome};
 pub use registry::CipherSuite;
 pub use time::{Lifetime, Time};
 pub use tree::LeafIndex;

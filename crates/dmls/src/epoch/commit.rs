@@ -9,7 +9,7 @@ use crate::crypto::{ProposalRef, Secret};
 use crate::error::{Error, Usage};
 use crate::extension::{Extensions, ExternalPub};
 use crate::framing::{Content, MlsMessage, Sender};
-use crate::key_schedule::{JoinerSecret, PskLookup, WelcomeSecret};
+use crate::key_schedule::{CommitSecret, JoinerSecret, PskLookup, WelcomeSecret};
 use crate::message::{
     Commit, EncryptedGroupSecrets, GroupInfo, GroupSecrets, Proposal, ProposalOrRef, Welcome, WelcomeKeys,
 };
@@ -102,7 +102,7 @@ impl Epoch {
         log_committer_secrets(rules, new.path.as_ref(), &new.private);
         let psk = psks.psk_secret(self.suite(), &provisional.psks)?;
         let (init, puncture) = self.child_init(rules, last_path_secret, &context)?;
-        let commit_secret = self.commit_secret(last_path_secret);
+        let commit_secret = CommitSecret::derive(self.suite(), last_path_secret);
         let derived = DerivedEpoch::derive(rules, self.public(), &context, &init, &commit_secret, &psk);
         let key = &derived.expanded.secrets.confirmation_key;
         let tag = key.tag(self.suite(), &context.confirmed_transcript_hash);

@@ -84,6 +84,23 @@ impl DerivedEpoch {
     }
 }
 
+/// The proposals of a commit, those by reference looked up.
+pub(crate) fn resolve<'a>(
+    commit: &'a Commit,
+    sender: Sender,
+    stored: impl Fn(&ProposalRef) -> Option<(&'a Proposal, Sender)>,
+) -> Result<Vec<Proposed<'a>>, Rule> {
+    let resolve = |item: &'a ProposalOrRef| match item {
+        ProposalOrRef::Proposal(proposal) => Ok(Proposed { proposal, sender, reference: None }),
+        ProposalOrRef::Reference(_) if sender == Sender::NewMemberCommit => Err(Rule::ExternalReference),
+        ProposalOrRef::Reference(reference) => {
+            let (proposal, sender) = stored(reference).ok_or(Rule::ProposalUnknown)?;
+            Ok(Proposed { proposal, sender, reference: Some(reference) })
+        }
+    };
+    commit.proposals.iter().map(resolve).collect()
+}
+
 impl PublicEpoch {
     /// Everything about a commit that needs no secret: proposals, path, tree, contexts.
     pub(crate) fn transition(
@@ -136,25 +153,18 @@ impl PublicEpoch {
 
 impl Epoch {
     /// The proposals of a commit, those by reference looked up.
-    pub(crate) fn resolve<'a>(
-        &'a self,
-        commit: &'a Commit,
-        sender: Sender,
-    ) -> Result<Vec<Proposed<'a>>, Rule> {
-        let resolve = |item: &'a ProposalOrRef| match item {
-            ProposalOrRef::Proposal(proposal) => Ok(Proposed { proposal, sender, reference: None }),
-            ProposalOrRef::Reference(_) if sender == Sender::NewMemberCommit => Err(Rule::ExternalReference),
-            ProposalOrRef::Reference(reference) => {
-                let stored = self.proposals.get(reference).ok_or(Rule::ProposalUnknown)?;
-                Ok(Proposed { proposal: &stored.proposal, sender: stored.sender, reference: Some(reference) })
-            }
-        };
-        commit.proposals.iter().map(resolve).collect()
+    fn resolve<'a>(&'a self, commit: &'a Commit, sender: Sender) -> Result<Vec<Proposed<'a>>, Rule> {
+        resolve(commit, sender, |reference| {
+            self.proposals.get(reference).map(|stored| (&stored.proposal, stored.sender))
+        })
     }
 
-    /// The first proposal that a commit refers to and that we have not seen.
+    /// The first proposal that a commit refers to and that we have not seen. A joiner's commit may refer to none.
     pub(crate) fn missing_proposal(&self, content: &AuthenticatedContent) -> Option<ProposalRef> {
         let Content::Commit(commit) = &content.content.content else { return None };
+        if content.content.sender == Sender::NewMemberCommit {
+            return None;
+        }
         commit.proposals.iter().find_map(|item| match item {
             ProposalOrRef::Reference(r) if !self.proposals.contains_key(r) => Some(r.clone()),
             _ => None,
@@ -197,7 +207,7 @@ impl Epoch {
             }
             (None, None) => self.child_init(rules, last_path_secret.as_ref(), &transition.context)?,
         };
-        let commit_secret = self.commit_secret(last_path_secret.as_ref());
+        let commit_secret = CommitSecret::derive(self.suite(), last_path_secret.as_ref());
         let derived =
             DerivedEpoch::derive(rules, self.public(), &transition.context, &init, &commit_secret, &psk);
         let expected = derived
@@ -266,14 +276,6 @@ impl Epoch {
                 matches!(p.proposal, Proposal::Update(_)) && p.sender == Sender::Member(self.own_leaf())
             })
             .find_map(|p| self.proposals.get(p.reference?)?.own_update.clone())
-    }
-
-    /// `commit_secret = DeriveSecret(path_secret[n], "path")`, or zero.
-    pub(super) fn commit_secret(&self, last_path_secret: Option<&Secret>) -> CommitSecret {
-        match last_path_secret {
-            Some(secret) => CommitSecret(self.suite().derive_secret(secret, "path")),
-            None => CommitSecret::zero(self.suite()),
-        }
     }
 
     /// The init_secret of a child by this epoch's key schedule.

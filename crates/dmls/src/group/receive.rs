@@ -467,7 +467,9 @@ impl Group {
         for (place, (id, node)) in known.into_iter().enumerate() {
             if place < excess && self.graph.children(id).len() <= 1 {
                 plan.forget(id);
-            } else if node.resumption.is_some() && node.number + self.config.limits.resumption_psks < newest {
+            } else if node.resumption.is_some()
+                && newest.saturating_sub(node.number) > self.config.limits.resumption_psks
+            {
                 plan.drop_resumption(id, node);
             }
         }

@@ -7,8 +7,6 @@ use crate::crypto::{CryptoError, HpkeKeyPair, HpkePublicKey, KemOutput, Secret, 
 use crate::error::Rule;
 use crate::pprf::{Pprf, PprfError, Puncture};
 
-use super::GroupContext;
-
 /// Which key schedule a group uses. It never changes (DESIGN s3.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum KeySchedule {
@@ -67,7 +65,7 @@ impl NextInit {
         &self,
         suite: &Suite,
         confirmation: &CommitConfirmation,
-        context: &GroupContext,
+        context: &impl Encode,
     ) -> Result<(InitSecret, Option<Puncture>), Rule> {
         match self {
             Self::Linear(secret) => Ok((InitSecret(secret.0.duplicate()), None)),

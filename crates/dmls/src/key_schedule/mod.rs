@@ -16,6 +16,9 @@
 //!                         |
 //!                    epoch_secret --> DeriveSecret(., <label>) = <secret>
 //! ```
+//!
+//! The context is `impl Encode` because the draft's test vectors put random bytes in its place; all others give a
+//! [`GroupContext`].
 
 mod exporter;
 mod group_context;
@@ -144,6 +147,11 @@ impl CommitSecret {
     pub(crate) fn zero(suite: &Suite) -> Self {
         Self(Secret::zero(suite.nh()))
     }
+
+    /// `commit_secret = DeriveSecret(path_secret[n], "path")`, or zero.
+    pub(crate) fn derive(suite: &Suite, last_path_secret: Option<&Secret>) -> Self {
+        last_path_secret.map_or_else(|| Self::zero(suite), |secret| Self(suite.derive_secret(secret, "path")))
+    }
 }
 
 impl JoinerSecret {
@@ -151,7 +159,7 @@ impl JoinerSecret {
         suite: &Suite,
         init: &InitSecret,
         commit: &CommitSecret,
-        context: &GroupContext,
+        context: &impl Encode,
     ) -> Self {
         let extracted = suite.extract(&init.0, &commit.0);
         Self(suite.expand_with_label(&extracted, "joiner", &context.to_bytes(), suite.nh()))
@@ -171,7 +179,7 @@ impl Intermediate {
         WelcomeSecret(suite.derive_secret(&self.0, "welcome"))
     }
 
-    pub(crate) fn epoch_secret(&self, suite: &Suite, context: &GroupContext) -> EpochSecret {
+    pub(crate) fn epoch_secret(&self, suite: &Suite, context: &impl Encode) -> EpochSecret {
         EpochSecret(suite.expand_with_label(&self.0, "epoch", &context.to_bytes(), suite.nh()))
     }
 }

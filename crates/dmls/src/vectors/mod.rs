@@ -5,9 +5,11 @@
 
 mod crypto;
 mod generate;
+mod key_schedule;
+mod messages;
+mod passive_client;
 mod replay;
-#[cfg(test)]
-mod tests;
+mod run;
 mod transcript;
 mod tree;
 
@@ -15,11 +17,15 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::crypto::{Provider, Suite};
+use crate::crypto::{Provider, Secret, Suite};
 use crate::registry::CipherSuite;
 
 pub use crypto::{crypto_basics, deserialization, pprf, secret_tree};
 pub use generate::generate;
+pub use key_schedule::{dmls_key_schedule, key_schedule, psk_secret, transcript_hashes};
+pub use messages::{message_encoding, message_protection, messages, welcome};
+pub use passive_client::passive_client;
+pub use run::{Summary, run};
 pub use transcript::transcript;
 pub use tree::{tree_math, tree_operations, tree_validation, treekem};
 
@@ -39,6 +45,16 @@ fn field<'a>(case: &'a Value, name: &str) -> Result<&'a Value, String> {
 /// A field with bytes in hex.
 fn bytes(case: &Value, name: &str) -> Result<Vec<u8>, String> {
     hex::decode(text(case, name)?).map_err(|e| format!("{name}: {e}"))
+}
+
+/// A field with a private key. Some files strip the leading zeros of a P-521 scalar, which has 66 bytes (RFC 9180 s7.1).
+fn private_key(suite: &Suite, case: &Value, name: &str) -> Result<Secret, String> {
+    let mut key = bytes(case, name)?;
+    if suite.code() == CipherSuite::P521_AES256 {
+        let missing = 66_usize.saturating_sub(key.len());
+        key.splice(0..0, vec![0; missing]);
+    }
+    Ok(Secret::new(key))
 }
 
 /// A field with text.
