@@ -24,7 +24,7 @@ pub(crate) use create::create;
 pub(crate) use external::{ExternalJoin, ExternalRequest, join_external};
 pub(crate) use join::{join, verify_group_info};
 pub(crate) use messages::{Claim, Opened, Outgoing};
-pub(crate) use process::{PathKeys, ProcessedCommit};
+pub(crate) use process::{PathKeys, ProcessedCommit, resolve};
 pub(crate) use proposals::{Committer, Proposed, Provisional};
 pub(crate) use public::{PublicEpoch, Rules};
 pub(crate) use storage::StoredEpoch;

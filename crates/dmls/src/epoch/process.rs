@@ -84,6 +84,23 @@ impl DerivedEpoch {
     }
 }
 
+/// The proposals of a commit, those by reference looked up.
+pub(crate) fn resolve<'a>(
+    commit: &'a Commit,
+    sender: Sender,
+    stored: impl Fn(&ProposalRef) -> Option<(&'a Proposal, Sender)>,
+) -> Result<Vec<Proposed<'a>>, Rule> {
+    let resolve = |item: &'a ProposalOrRef| match item {
+        ProposalOrRef::Proposal(proposal) => Ok(Proposed { proposal, sender, reference: None }),
+        ProposalOrRef::Reference(_) if sender == Sender::NewMemberCommit => Err(Rule::ExternalReference),
+        ProposalOrRef::Reference(reference) => {
+            let (proposal, sender) = stored(reference).ok_or(Rule::ProposalUnknown)?;
+            Ok(Proposed { proposal, sender, reference: Some(reference) })
+        }
+    };
+    commit.proposals.iter().map(resolve).collect()
+}
+
 impl PublicEpoch {
     /// Everything about a commit that needs no secret: proposals, path, tree, contexts.
     pub(crate) fn transition(
@@ -136,25 +153,18 @@ impl PublicEpoch {
 
 impl Epoch {
     /// The proposals of a commit, those by reference looked up.
-    pub(crate) fn resolve<'a>(
-        &'a self,
-        commit: &'a Commit,
-        sender: Sender,
-    ) -> Result<Vec<Proposed<'a>>, Rule> {
-        let resolve = |item: &'a ProposalOrRef| match item {
-            ProposalOrRef::Proposal(proposal) => Ok(Proposed { proposal, sender, reference: None }),
-            ProposalOrRef::Reference(_) if sender == Sender::NewMemberCommit => Err(Rule::ExternalReference),
-            ProposalOrRef::Reference(reference) => {
-                let stored = self.proposals.get(reference).ok_or(Rule::ProposalUnknown)?;
-                Ok(Proposed { proposal: &stored.proposal, sender: stored.sender, reference: Some(reference) })
-            }
-        };
-        commit.proposals.iter().map(resolve).collect()
+    fn resolve<'a>(&'a self, commit: &'a Commit, sender: Sender) -> Result<Vec<Proposed<'a>>, Rule> {
+        resolve(commit, sender, |reference| {
+            self.proposals.get(reference).map(|stored| (&stored.proposal, stored.sender))
+        })
     }
 
-    /// The first proposal that a commit refers to and that we have not seen.
+    /// The first proposal that a commit refers to and that we have not seen. A joiner's commit may refer to none.
     pub(crate) fn missing_proposal(&self, content: &AuthenticatedContent) -> Option<ProposalRef> {
         let Content::Commit(commit) = &content.content.content else { return None };
+        if content.content.sender == Sender::NewMemberCommit {
+            return None;
+        }
         commit.proposals.iter().find_map(|item| match item {
             ProposalOrRef::Reference(r) if !self.proposals.contains_key(r) => Some(r.clone()),
             _ => None,
@@ -179,9 +189,8 @@ impl Epoch {
         let transition = self.public().transition(rules, content, commit, &list)?;
         let summary = CommitSummary::new(self.public(), &transition, content.content.sender);
 
-        if transition.provisional.removed.contains(&self.own_leaf())
-            && self.own_leaf() != transition.committer
-        {
+        // Also where the committer is a new self of ours, at the leaf that this removal vacates: its keys are not here.
+        if transition.provisional.removed.contains(&self.own_leaf()) && keys.are_unknown() {
             return Ok(ProcessedCommit { tag, summary, child: None, puncture: None });
         }
         let psk = psks.psk_secret(self.suite(), &transition.provisional.psks)?;
@@ -285,6 +294,10 @@ impl Epoch {
 }
 
 impl PathKeys {
+    fn are_unknown(&self) -> bool {
+        matches!(self, Self::Decrypt)
+    }
+
     fn own_init(&self) -> Option<InitSecret> {
         match self {
             Self::Decrypt => None,

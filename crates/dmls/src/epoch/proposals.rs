@@ -62,7 +62,7 @@ impl PublicEpoch {
         match proposal {
             Proposal::Add(key_package) => validator.key_package(key_package)?,
             Proposal::Update(leaf) => {
-                let Sender::Member(index) = sender else { return Err(Rule::UpdateSender.into()) };
+                let Sender::Member(index) = sender else { return Err(Rule::ExternalContent.into()) };
                 validator.update(leaf, index, self.member(index)?)?;
             }
             Proposal::Remove(removed) => {
@@ -85,8 +85,13 @@ impl PublicEpoch {
         if id.psk_nonce.len() != self.suite.nh() {
             return Err(Rule::PskNonce);
         }
+        // Only the commit that makes epoch 1 reinitializes or branches a group (s11.2, s11.3): in epoch 0 the creator is
+        // alone.
+        let is_successor = self.context.epoch == 0;
         match id.psk {
-            Psk::Resumption { usage: ResumptionPskUsage::ReInit | ResumptionPskUsage::Branch, .. } => {
+            Psk::Resumption { usage: ResumptionPskUsage::ReInit | ResumptionPskUsage::Branch, .. }
+                if !is_successor =>
+            {
                 Err(Rule::PskUsage)
             }
             _ => Ok(()),
@@ -121,7 +126,7 @@ impl PublicEpoch {
                     return Err(Rule::UpdateByCommitter);
                 }
                 (Proposal::Update(_), Sender::Member(leaf)) => leaf,
-                (Proposal::Update(_), _) => return Err(Rule::UpdateSender),
+                (Proposal::Update(_), _) => return Err(Rule::ExternalContent),
                 (Proposal::Remove(leaf), _) if *leaf == committer => return Err(Rule::RemoveCommitter),
                 (Proposal::Remove(leaf), _) => *leaf,
                 (Proposal::ExternalInit(_), _) => return Err(Rule::ExternalInitPlace),

@@ -11,10 +11,12 @@ mod held;
 mod load;
 mod message;
 mod outcome;
+mod outside;
 mod receive;
 mod send;
 mod start;
 mod step;
+mod successor;
 mod tree_store;
 
 use std::collections::BTreeMap;
@@ -26,6 +28,7 @@ pub use message::DmlsMessage;
 pub use outcome::{
     Application, EpochInfo, Held, Lost, NewEpoch, Outcome, ReceivedProposal, Removed, Resumed, SentCommit,
 };
+pub use outside::GroupPlace;
 pub use receive::Arrival;
 pub use send::{CommitBuilder, SentProposal};
 pub use start::{ExternalJoinOptions, Founding};
@@ -120,6 +123,11 @@ impl Group {
         let public = self.graph.node(id)?.public()?;
         let members = public.tree.leaves();
         Some(members.map(|(leaf, node)| Member { leaf, credential: node.credential.clone() }).collect())
+    }
+
+    /// The extensions of the head's GroupContext, for a commit that replaces them.
+    pub fn context_extensions(&self) -> crate::extension::Extensions {
+        self.head_epoch().context().extensions.clone()
     }
 
     /// Our place in the head.

@@ -1,0 +1,76 @@
+//! Groups that come from groups: reinitialization (RFC 9420 s11.2) and branching (s11.3).
+//!
+//! The creator makes a new group, and in one commit adds the members and mixes in the old group's resumption psk
+//! ([`Group::successor_psk`]); the members find the key by [`crate::PreSharedKeys::resumption`] and check what they
+//! joined by [`Group::check_successor`].
+
+use crate::epoch::NewGroupOptions;
+use crate::error::{Error, Rule, Usage};
+use crate::key_schedule::ResumptionPsk;
+use crate::message::{Psk, ReInit, ResumptionPskUsage};
+
+use super::Group;
+
+impl Group {
+    /// What replaces this group, if a reinit ended it: nothing more can be sent in it.
+    pub fn reinit(&self) -> Option<&ReInit> {
+        self.head_epoch().reinit.as_ref()
+    }
+
+    /// The resumption_psk of the head (RFC 9420 s8.6). Secret.
+    pub fn resumption_psk(&self) -> &ResumptionPsk {
+        &self.head_epoch().secrets.resumption_psk
+    }
+
+    /// How to name that key in the first commit of a group that comes from this one.
+    pub fn successor_psk(&self) -> Psk {
+        let usage =
+            if self.reinit().is_some() { ResumptionPskUsage::ReInit } else { ResumptionPskUsage::Branch };
+        Psk::Resumption { usage, group_id: self.group_id.clone(), epoch: self.head_epoch().context().epoch }
+    }
+
+    /// The options for the group that a reinit asked for; its suite is in [`Group::reinit`].
+    pub fn successor_options(&self) -> Result<NewGroupOptions, Error> {
+        let reinit = self.reinit().ok_or(Usage::ReInitMissing)?;
+        Ok(NewGroupOptions {
+            group_id: Some(reinit.group_id.clone()),
+            extensions: reinit.extensions.clone(),
+            external_senders: Vec::new(),
+        })
+    }
+
+    /// Checks a group that was joined with [`Group::successor_psk`] (RFC 9420 s12.4.3.1): after a reinit, the parameters
+    /// that it asked for and all of our members; of a branch, the same version and suite and none but our members.
+    pub fn check_successor(&self, successor: &Group) -> Result<(), Error> {
+        let (old, new) = (self.head_epoch().context(), successor.head_epoch().context());
+        if new.epoch != 1 {
+            return Err(Rule::WelcomePsk.into());
+        }
+        let has = |group: &Group, member: &crate::epoch::Member| {
+            let same = |other: &crate::epoch::Member| {
+                self.config.authentication.is_successor(&member.credential, &other.credential)
+            };
+            group.members().iter().any(same)
+        };
+        let (matches, members) = match self.reinit() {
+            Some(reinit) => (
+                reinit.group_id == new.group_id
+                    && reinit.version == new.version
+                    && reinit.cipher_suite == new.cipher_suite
+                    && reinit.extensions == new.extensions,
+                self.members().iter().all(|member| has(successor, member)),
+            ),
+            None => (
+                old.version == new.version && old.cipher_suite == new.cipher_suite,
+                successor.members().iter().all(|member| has(self, member)),
+            ),
+        };
+        if !matches {
+            return Err(Rule::SubgroupParameters.into());
+        }
+        if !members {
+            return Err(Rule::SubgroupMembers.into());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,251 @@
+//! A client with a disk: what every step writes is replayed, and must be all that there is.
+
+#![allow(dead_code)] // Each test binary uses a part of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use dmls::crypto::Secret;
+use dmls::{
+    Arrival, Changes, CipherSuite, Config, Credential, EpochId, Error, ExternalJoinOptions, Founding, Group,
+    Identity, Lifetime, NewEpoch, NewGroupOptions, Outcome, OwnKeyPackage, PreSharedKeys, SentCommit, Step,
+    Time,
+};
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+/// When all tests happen.
+pub const NOW: Time = Time(1_800_000_000);
+
+/// A network that is split.
+pub const SPLIT: Arrival = Arrival { now: NOW, retain: true };
+
+/// A network that is whole.
+pub const WHOLE: Arrival = Arrival { now: NOW, retain: false };
+
+/// The one external pre-shared key that everybody has.
+pub const PSK: &[u8] = b"shared";
+
+pub type Records = BTreeMap<Vec<u8>, Vec<u8>>;
+
+pub fn rng(seed: u64) -> ChaCha20Rng {
+    ChaCha20Rng::seed_from_u64(seed)
+}
+
+struct OneKey;
+
+impl PreSharedKeys for OneKey {
+    fn external(&self, id: &[u8]) -> Option<Secret> {
+        (id == PSK).then(|| Secret::new(vec![7; 32]))
+    }
+}
+
+pub fn config() -> Config {
+    Config { psks: Arc::new(OneKey), ..Config::default() }
+}
+
+pub fn public_config() -> Config {
+    Config { encrypt_handshake: false, ..config() }
+}
+
+pub fn identity(name: &str, rng: &mut ChaCha20Rng) -> Identity {
+    let suite = Config::default().provider.suite(CipherSuite::X25519_AES128).unwrap();
+    Identity::generate(suite, Credential::basic(name), rng).unwrap()
+}
+
+pub fn key_package(identity: &Identity, rng: &mut ChaCha20Rng) -> OwnKeyPackage {
+    identity.key_package(Lifetime::starting(NOW, 86_400), rng).unwrap()
+}
+
+pub fn records_of(changes: &Changes) -> Records {
+    let mut records = Records::new();
+    changes.replay_into(&mut records);
+    records
+}
+
+/// Fails with the keys that differ, not with the secrets.
+pub fn assert_same_records(one: &Records, other: &Records, what: &str) {
+    let name = |key: &[u8]| {
+        let hex: String = key[1..].iter().take(6).map(|b| format!("{b:02x}")).collect();
+        format!("{}:{hex}(+{})", char::from(key[0]), key.len())
+    };
+    let mut wrong = Vec::new();
+    for key in one.keys().chain(other.keys().filter(|key| !one.contains_key(*key))) {
+        match (one.get(key), other.get(key)) {
+            (Some(a), Some(b)) if a == b => {}
+            (Some(_), Some(_)) => wrong.push(format!("{} differs", name(key))),
+            (Some(_), None) => wrong.push(format!("{} only in the first", name(key))),
+            (None, _) => wrong.push(format!("{} only in the second", name(key))),
+        }
+    }
+    assert!(wrong.is_empty(), "{what}: {wrong:?}");
+}
+
+pub struct Client {
+    pub identity: Identity,
+    pub config: Config,
+    pub group: Group,
+    pub records: Records,
+    /// Whether records and memory are compared after every step.
+    pub strict: bool,
+}
+
+impl Client {
+    pub fn found(identity: &Identity, config: &Config, founding: Founding) -> Self {
+        let records = records_of(founding.changes());
+        let client = Self {
+            identity: identity.clone(),
+            config: config.clone(),
+            group: founding.apply(),
+            records,
+            strict: true,
+        };
+        client.check();
+        client
+    }
+
+    pub fn create(name: &str, config: &Config, rng: &mut ChaCha20Rng) -> Self {
+        let identity = identity(name, rng);
+        let founding =
+            Group::create(&identity, NewGroupOptions::default(), config.clone(), NOW, rng).unwrap();
+        Self::found(&identity, config, founding)
+    }
+
+    pub fn join(
+        identity: &Identity,
+        own: &OwnKeyPackage,
+        welcome: &[u8],
+        config: &Config,
+    ) -> Result<Self, Error> {
+        let founding = Group::join(own, welcome, None, config.clone(), NOW)?;
+        Ok(Self::found(identity, config, founding))
+    }
+
+    /// Joins by an external commit, which is given too.
+    pub fn join_external(
+        identity: &Identity,
+        group_info: &[u8],
+        config: &Config,
+        rng: &mut ChaCha20Rng,
+    ) -> Result<(Self, Vec<u8>), Error> {
+        let options = ExternalJoinOptions::default();
+        let founding = Group::join_external(identity, group_info, options, config.clone(), NOW, rng)?;
+        let commit = founding.commit().unwrap().to_vec();
+        Ok((Self::found(identity, config, founding), commit))
+    }
+
+    /// A step, written and applied.
+    pub fn run<T>(
+        &mut self,
+        step: impl for<'g> FnOnce(&'g mut Group) -> Result<Step<'g, T>, Error>,
+    ) -> Result<T, Error> {
+        let step = step(&mut self.group)?;
+        step.changes().replay_into(&mut self.records);
+        let outcome = step.apply();
+        if self.strict {
+            self.check();
+        }
+        Ok(outcome)
+    }
+
+    pub fn receive(&mut self, message: &[u8], arrival: Arrival) -> Result<Outcome, Error> {
+        self.run(|group| group.receive(message, arrival))
+    }
+
+    /// Receives, and what was held for it.
+    pub fn deliver(&mut self, message: &[u8], arrival: Arrival) -> Result<Vec<Outcome>, Error> {
+        let records = &mut self.records;
+        let outcomes = self.group.deliver(message, arrival, |changes| -> Result<(), Error> {
+            changes.replay_into(records);
+            Ok(())
+        });
+        if self.strict {
+            self.check();
+        }
+        outcomes
+    }
+
+    /// An empty commit in the head, not confirmed.
+    pub fn stage(&mut self, rng: &mut ChaCha20Rng) -> SentCommit {
+        self.run(|group| group.commit().stage(NOW, rng)).unwrap()
+    }
+
+    pub fn confirm(&mut self, sent: &SentCommit, arrival: Arrival) -> NewEpoch {
+        self.run(|group| group.confirm(&sent.id, arrival)).unwrap()
+    }
+
+    pub fn send(&mut self, data: &[u8], rng: &mut ChaCha20Rng) -> Vec<u8> {
+        self.run(|group| group.send(data, b"", rng)).unwrap()
+    }
+
+    /// What is in memory, as records.
+    pub fn snapshot(&self) -> Records {
+        records_of(&self.group.snapshot())
+    }
+
+    /// Records and memory agree.
+    pub fn check(&self) {
+        assert_same_records(&self.records, &self.snapshot(), "records (first) and memory (second)");
+    }
+
+    /// Comes back from its records alone.
+    pub fn restart(&mut self) {
+        self.check();
+        self.group = Group::load(&self.records, self.config.clone()).unwrap();
+        self.check();
+    }
+
+    /// The record of a kind of an epoch.
+    pub fn record(&self, kind: u8, id: &EpochId) -> Option<&[u8]> {
+        self.records.get(&[&[kind], id.as_bytes()].concat()).map(|value| &value[..])
+    }
+
+    /// How many records of a kind there are.
+    pub fn count(&self, kind: u8) -> usize {
+        self.records.keys().filter(|key| key[0] == kind).count()
+    }
+
+    /// How many inputs the PPRF of an epoch was punctured at.
+    pub fn punctures(&self, id: &EpochId) -> usize {
+        // tag, Nh, then a vector of inputs: RFC 9420 s2.1.2 lengths.
+        let record = &self.record(b'i', id).unwrap()[2..];
+        let bytes = match record[0] >> 6 {
+            0 => usize::from(record[0]),
+            1 => usize::from(record[0] & 0x3f) << 8 | usize::from(record[1]),
+            _ => unreachable!("not so many"),
+        };
+        bytes / 32
+    }
+
+    pub fn secret(&self, id: &EpochId) -> Vec<u8> {
+        self.group.export_at(id, "test", b"", 32).unwrap().as_bytes().to_vec()
+    }
+}
+
+/// A group whose members are in one epoch.
+pub fn group(names: &[&str], config: &Config, rng: &mut ChaCha20Rng) -> Vec<Client> {
+    let mut first = Client::create(names[0], config, rng);
+    let others: Vec<_> = names[1..]
+        .iter()
+        .map(|name| {
+            let identity = identity(name, rng);
+            let own = key_package(&identity, rng);
+            (identity, own)
+        })
+        .collect();
+    let sent = first
+        .run(|group| {
+            let mut commit = group.commit();
+            for (_, own) in &others {
+                commit = commit.add(own.key_package().clone());
+            }
+            commit.stage(NOW, rng)
+        })
+        .unwrap();
+    let welcome = first.confirm(&sent, WHOLE).welcome;
+    let mut clients = vec![first];
+    for (identity, own) in &others {
+        clients.push(Client::join(identity, own, welcome.as_ref().unwrap(), config).unwrap());
+    }
+    clients
+}

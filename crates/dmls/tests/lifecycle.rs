@@ -1,0 +1,228 @@
+//! Proposals from outside, reinitialization, branching, and pre-shared keys, through the public interface.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use dmls::codec::Encode;
+use dmls::crypto::Secret;
+use dmls::extension::{Extensions, ExternalSender};
+use dmls::message::{Proposal, Psk, ReInit};
+use dmls::registry::ProtocolVersion;
+use dmls::*;
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+const NOW: Time = Time(1_800_000_000);
+
+/// Resumption keys and external keys that the application holds.
+#[derive(Default)]
+struct Keys(Mutex<BTreeMap<(Vec<u8>, u64), Vec<u8>>>);
+
+impl Keys {
+    fn remember(&self, group: &Group) {
+        let Psk::Resumption { group_id, epoch, .. } = group.successor_psk() else { return };
+        self.0.lock().unwrap().insert((group_id, epoch), group.resumption_psk().as_bytes().to_vec());
+    }
+}
+
+impl PreSharedKeys for Keys {
+    fn external(&self, id: &[u8]) -> Option<Secret> {
+        (id == b"shared").then(|| Secret::new(vec![9; 32]))
+    }
+
+    fn resumption(&self, group_id: &[u8], epoch: u64) -> Option<Secret> {
+        Some(Secret::new(self.0.lock().unwrap().get(&(group_id.to_vec(), epoch))?.clone()))
+    }
+}
+
+struct World {
+    rng: ChaCha20Rng,
+    keys: Arc<Keys>,
+    config: Config,
+    suite: Suite,
+}
+
+impl World {
+    fn new(schedule: KeySchedule) -> Self {
+        let keys = Arc::new(Keys::default());
+        let config = Config { schedule, psks: keys.clone(), ..Config::default() };
+        let suite = config.provider.suite(CipherSuite::X25519_AES128).unwrap();
+        Self { rng: ChaCha20Rng::seed_from_u64(5), keys, config, suite }
+    }
+
+    fn identity(&mut self, name: &str) -> Identity {
+        Identity::generate(self.suite, Credential::basic(name), &mut self.rng).unwrap()
+    }
+
+    fn create(&mut self, identity: &Identity, options: NewGroupOptions) -> Group {
+        Group::create(identity, options, self.config.clone(), NOW, &mut self.rng).unwrap().apply()
+    }
+
+    fn package(&mut self, identity: &Identity) -> OwnKeyPackage {
+        identity.key_package(Lifetime::starting(NOW, 86_400), &mut self.rng).unwrap()
+    }
+
+    /// Commits and confirms; gives the message and the Welcome.
+    fn commit(
+        &mut self,
+        group: &mut Group,
+        build: impl FnOnce(CommitBuilder<'_>) -> CommitBuilder<'_>,
+    ) -> (Vec<u8>, Option<Vec<u8>>) {
+        let sent = build(group.commit()).stage(NOW, &mut self.rng).unwrap().apply();
+        (sent.message, group.confirm(&sent.id, Arrival::at(NOW)).unwrap().apply().welcome)
+    }
+
+    fn join(&mut self, own: &OwnKeyPackage, welcome: &[u8]) -> Group {
+        Group::join(own, welcome, None, self.config.clone(), NOW).unwrap().apply()
+    }
+
+    fn pair(&mut self, alice: &Identity, bob: &Identity, options: NewGroupOptions) -> (Group, Group) {
+        let mut a = self.create(alice, options);
+        let package = self.package(bob);
+        let add = package.key_package().clone();
+        let (_, welcome) = self.commit(&mut a, |commit| commit.add(add));
+        let b = self.join(&package, &welcome.unwrap());
+        (a, b)
+    }
+}
+
+fn receive(group: &mut Group, message: &[u8]) -> Outcome {
+    group.receive(message, Arrival::at(NOW)).unwrap().apply()
+}
+
+const SCHEDULES: [KeySchedule; 2] = [KeySchedule::Dmls, KeySchedule::Rfc9420];
+
+/// RFC 9420 groups don't name epochs, so their messages from outside don't either.
+fn place(group: &Group) -> GroupPlace {
+    GroupPlace::from_group_info(&group.group_info(NOW).unwrap()).unwrap()
+}
+
+#[test]
+fn a_newcomer_asks_to_join_and_an_external_sender_removes() {
+    for schedule in SCHEDULES {
+        let mut world = World::new(schedule);
+        let [alice, bob, carol, server] =
+            ["alice", "bob", "carol", "server"].map(|name| world.identity(name));
+        let sender = ExternalSender {
+            signature_key: server.signer().public().clone(),
+            credential: server.credential().clone(),
+        };
+        let options = NewGroupOptions { external_senders: vec![sender], ..Default::default() };
+        let (mut a, mut b) = world.pair(&alice, &bob, options);
+
+        let package = world.package(&carol);
+        let request = carol.propose_to_join(&place(&a), &package).unwrap();
+        for group in [&mut a, &mut b] {
+            assert!(matches!(receive(group, &request), Outcome::Proposal(_)));
+            assert_eq!(receive(group, &request), Outcome::Duplicate);
+        }
+        let (commit, welcome) = world.commit(&mut b, |commit| commit);
+        assert!(matches!(receive(&mut a, &commit), Outcome::Commit(_)));
+        let mut c = world.join(&package, &welcome.unwrap());
+
+        let removal = Proposal::Remove(b.own_leaf());
+        let order = server.propose_as_external_sender(&place(&a), 0, removal.clone()).unwrap();
+        for group in [&mut a, &mut b, &mut c] {
+            assert!(matches!(receive(group, &order), Outcome::Proposal(_)));
+        }
+        let (commit, _) = world.commit(&mut c, |commit| commit);
+        assert!(matches!(receive(&mut a, &commit), Outcome::Commit(_)));
+        assert!(matches!(receive(&mut b, &commit), Outcome::Removed(removed) if removed.wins));
+        assert!(b.is_removed());
+        assert_eq!(a.epoch_authenticator(), c.epoch_authenticator());
+        assert_eq!(a.members().len(), 2);
+
+        let stranger = world.identity("stranger");
+        let forged = stranger.propose_as_external_sender(&place(&a), 0, removal).unwrap();
+        let refused = a.receive(&forged, Arrival::at(NOW)).unwrap_err();
+        assert_eq!(refused, Error::Invalid(Rule::ContentSignature));
+    }
+}
+
+#[test]
+fn a_group_is_reinitialized() {
+    for schedule in SCHEDULES {
+        let mut world = World::new(schedule);
+        let [alice, bob] = ["alice", "bob"].map(|name| world.identity(name));
+        let (mut a, mut b) = world.pair(&alice, &bob, NewGroupOptions::default());
+        let extensions = a.context_extensions();
+        let reinit = ReInit {
+            group_id: b"successor".to_vec(),
+            version: ProtocolVersion::MLS10,
+            cipher_suite: world.suite.code(),
+            extensions,
+        };
+        let (commit, _) = world.commit(&mut a, |commit| commit.reinit(reinit.clone()));
+        receive(&mut b, &commit);
+        assert_eq!(b.reinit(), Some(&reinit));
+        assert_eq!(a.send(b"x", b"", &mut world.rng).unwrap_err(), Error::Usage(Usage::GroupEnded));
+        assert_eq!(b.commit().stage(NOW, &mut world.rng).unwrap_err(), Error::Usage(Usage::GroupEnded));
+
+        world.keys.remember(&a);
+        let options = a.successor_options().unwrap();
+        let mut successor = world.create(&alice, options);
+        let package = world.package(&bob);
+        let add = package.key_package().clone();
+        let psk = a.successor_psk();
+        let (_, welcome) = world.commit(&mut successor, |commit| commit.add(add).psk(psk));
+        let joined = world.join(&package, &welcome.unwrap());
+        b.check_successor(&joined).unwrap();
+        assert_eq!(joined.epoch_authenticator(), successor.epoch_authenticator());
+
+        // Somebody was left out: the members must be told.
+        let mut other = world
+            .create(&alice, NewGroupOptions { group_id: Some(b"successor".to_vec()), ..Default::default() });
+        world.commit(&mut other, |commit| commit);
+        assert_eq!(b.check_successor(&other), Err(Error::Invalid(Rule::SubgroupMembers)));
+        let mut wrong = world.create(&alice, NewGroupOptions::default());
+        world.commit(&mut wrong, |commit| commit);
+        assert_eq!(b.check_successor(&wrong), Err(Error::Invalid(Rule::SubgroupParameters)));
+    }
+}
+
+#[test]
+fn a_subgroup_branches() {
+    let mut world = World::new(KeySchedule::Dmls);
+    let [alice, bob] = ["alice", "bob"].map(|name| world.identity(name));
+    let (a, mut b) = world.pair(&alice, &bob, NewGroupOptions::default());
+    world.keys.remember(&a);
+    let mut branch = world.create(&alice, NewGroupOptions::default());
+    let package = world.package(&bob);
+    let (add, psk) = (package.key_package().clone(), a.successor_psk());
+    let (_, welcome) = world.commit(&mut branch, |commit| commit.add(add).psk(psk.clone()));
+    let joined = world.join(&package, &welcome.unwrap());
+    b.check_successor(&joined).unwrap();
+    // Such a key has no place later on.
+    let refused = b.commit().psk(psk).stage(NOW, &mut world.rng).unwrap_err();
+    assert_eq!(refused, Error::Invalid(Rule::PskUsage));
+}
+
+#[test]
+fn pre_shared_keys_are_mixed_in() {
+    for schedule in SCHEDULES {
+        let mut world = World::new(schedule);
+        let [alice, bob] = ["alice", "bob"].map(|name| world.identity(name));
+        let (mut a, mut b) = world.pair(&alice, &bob, NewGroupOptions::default());
+        let (commit, _) = world.commit(&mut a, |commit| commit.psk(Psk::External(b"shared".to_vec())));
+        assert!(matches!(receive(&mut b, &commit), Outcome::Commit(_)));
+        assert_eq!(a.epoch_authenticator(), b.epoch_authenticator());
+        let unknown =
+            a.commit().psk(Psk::External(b"unknown".to_vec())).stage(NOW, &mut world.rng).unwrap_err();
+        assert_eq!(unknown, Error::Invalid(Rule::PskUnknown));
+    }
+}
+
+#[test]
+fn the_context_extensions_can_be_replaced_but_not_the_key_schedule() {
+    let mut world = World::new(KeySchedule::Dmls);
+    let [alice, bob] = ["alice", "bob"].map(|name| world.identity(name));
+    let (mut a, mut b) = world.pair(&alice, &bob, NewGroupOptions::default());
+    let refused = a.commit().extensions(Extensions::new()).stage(NOW, &mut world.rng).unwrap_err();
+    assert_eq!(refused, Error::Invalid(Rule::KeySchedule));
+    let mut extensions = a.context_extensions();
+    extensions.set_content(&dmls::extension::ExternalSenders(Vec::new()));
+    let (commit, _) = world.commit(&mut a, |commit| commit.extensions(extensions.clone()));
+    let Outcome::Commit(new) = receive(&mut b, &commit) else { panic!("not a commit") };
+    assert!(new.commit.extensions_changed);
+    assert_eq!(b.context_extensions().to_bytes(), extensions.to_bytes());
+}
