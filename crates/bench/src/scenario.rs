@@ -1,8 +1,8 @@
 //! What a group can live through, played by any mix of peers.
 //!
 //! Every peer does everything at least once: it adds another, updates, proposes and commits, removes another,
-//! publishes the GroupInfo for an external join, joins by Welcome and from outside, adds with a pre-shared key, speaks. After each Commit
-//! all members must have the same `epoch_authenticator` and the same list of members.
+//! publishes the GroupInfo for an external join, joins by Welcome and from outside, adds with a pre-shared key,
+//! speaks. After each Commit all members must have the same `epoch_authenticator` and the same list of members.
 
 use std::error::Error;
 use std::fmt;

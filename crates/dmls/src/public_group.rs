@@ -165,6 +165,9 @@ impl PublicGroup {
             KeySchedule::Rfc9420 => (MlsMessage::from_bytes(message)?, None),
             KeySchedule::Dmls => {
                 let DmlsMessage { message, dmls_epoch } = DmlsMessage::from_bytes(message)?;
+                if dmls_epoch.as_bytes().len() != self.suite.nh() {
+                    return Err(Rule::EpochIdLength.into());
+                }
                 (message, Some(dmls_epoch))
             }
         };
@@ -199,7 +202,8 @@ impl PublicGroup {
             Content::Proposal(proposal) => self.store_proposal(&place, &content, proposal.clone(), now)?,
             Content::Commit(_) => self.process_commit(&place, &content, id, now)?,
         };
-        if let Some(header) = header {
+        // What is new is bounded; a duplicate can come under any number of headers.
+        if let Some(header) = header.filter(|_| outcome != PublicOutcome::Duplicate) {
             self.hints.insert(header, place);
         }
         Ok(outcome)
@@ -252,6 +256,9 @@ impl PublicGroup {
     ) -> Result<PublicOutcome, Error> {
         let Content::Commit(commit) = &content.content.content else { return Err(Rule::Sender.into()) };
         let parent = self.node(place);
+        if parent.commit.as_ref().is_some_and(|summary| summary.reinit.is_some()) {
+            return Err(Rule::GroupEnded.into());
+        }
         let sender = content.content.sender;
         let list = resolve(commit, sender, |reference| {
             parent.proposals.get(reference).map(|(proposal, sender)| (proposal, *sender))
@@ -321,6 +328,11 @@ impl PublicGroup {
 
     fn branch_of_head(&self) -> Vec<&CommitId> {
         std::iter::successors(Some(&self.head), |id| self.nodes.get(id)?.parent.as_ref()).collect()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn hint_count(&self) -> usize {
+        self.hints.len()
     }
 
     fn node(&self, id: &CommitId) -> &Node {

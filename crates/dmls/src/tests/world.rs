@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::credential::Credential;
 use crate::crypto::{SignaturePrivateKey, Suite};
 use crate::epoch::NewGroupOptions;
-use crate::error::Error;
+use crate::error::{Error, Rule};
 use crate::extension::ExternalSender;
 use crate::framing::{AuthenticatedContent, Content, FramedContent, MlsMessage, PublicMessage, Sender};
 use crate::group::{Arrival, DmlsMessage, Group, Outcome};
@@ -19,6 +19,7 @@ use crate::key_schedule::PskSecret;
 use crate::message::{
     Commit, EncryptedGroupSecrets, GroupInfo, GroupSecrets, Proposal, ProposalOrRef, Welcome, WelcomeKeys,
 };
+use crate::public_group::{PublicGroup, PublicOutcome};
 use crate::registry::{CipherSuite, WireFormat};
 use crate::time::{Lifetime, Time};
 use crate::tree::LeafIndex;
@@ -29,11 +30,22 @@ pub(super) const MALLORY: LeafIndex = LeafIndex(1);
 pub(super) const BOB: LeafIndex = LeafIndex(2);
 pub(super) const NOBODY: LeafIndex = LeafIndex(3);
 
+/// What an observer can't judge: it has neither secrets nor the name of an epoch.
+const NEEDS_MEMBERSHIP: &[Rule] = &[
+    Rule::MembershipTag,
+    Rule::ConfirmationTag,
+    Rule::PskUnknown,
+    Rule::ExternalInitPlace,
+    Rule::EpochHeader,
+];
+
 pub(super) struct World {
     pub rng: ChaCha20Rng,
     pub config: Config,
     /// The victim.
     pub alice: Group,
+    /// Follows what is public.
+    pub observer: PublicGroup,
     /// A member who knows all secrets of the epoch, and does what she likes.
     pub mallory: Group,
     /// In the external_senders extension.
@@ -69,24 +81,33 @@ impl World {
         let sent = commit.stage(NOW, &mut rng).unwrap().apply();
         let welcome = alice.confirm(&sent.id, Arrival::retaining(NOW)).unwrap().apply().welcome.unwrap();
         let mallory = Group::join(&mallory, &welcome, None, config.clone(), NOW).unwrap().apply();
-        Self { rng, config, alice, mallory, server, eve }
+        let info = alice.group_info(NOW).unwrap();
+        let observer = PublicGroup::new(&info, None, config.clone(), NOW).unwrap();
+        Self { rng, config, alice, observer, mallory, server, eve }
     }
 
     pub(super) fn suite(&self) -> Suite {
         *self.alice.suite()
     }
 
-    /// What Alice says to a message, which must change nothing.
+    /// What Alice says to a message, which must change nothing. An observer says the same, as far as it can judge.
     pub(super) fn refused(&mut self, message: &[u8]) -> Error {
         let before = records(&self.alice);
         let answer = self.alice.receive(message, Arrival::retaining(NOW));
         let error = answer.map(|step| step.outcome().clone()).expect_err("Alice must refuse it");
         assert_eq!(records(&self.alice), before);
+        match self.observer.receive(message, NOW) {
+            Err(seen) => assert_eq!(seen, error),
+            // It knows an epoch by the signatures that verify in it.
+            Ok(PublicOutcome::UnknownEpoch | PublicOutcome::Opaque) => {}
+            Ok(seen) => assert!(NEEDS_MEMBERSHIP.iter().any(|rule| error == (*rule).into()), "{seen:?}"),
+        }
         error
     }
 
-    /// Alice must accept the message.
+    /// Alice must accept the message, and so must an observer.
     pub(super) fn accepted(&mut self, message: &[u8]) -> Outcome {
+        self.observer.receive(message, NOW).unwrap();
         self.alice.receive(message, Arrival::retaining(NOW)).unwrap().apply()
     }
 
