@@ -1,5 +1,61 @@
-//! The `dmls` command.
+//! The `dmls` command: a demonstration of Decentralized MLS, and tools to look into its messages.
 
-fn main() {
-    println!("dmls {}", env!("CARGO_PKG_VERSION"));
+mod demo;
+mod inspect;
+mod term;
+mod vectors;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Decentralized MLS: groups that survive without an ordering server.
+///
+/// Exit codes: 0 done, 1 failed (the demo did not converge, the input is not a message), 2 wrong usage.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Demo(demo::Args),
+    Inspect(inspect::Args),
+    Vectors(vectors::Args),
+}
+
+/// Why the command did not do what it should.
+#[derive(Debug)]
+enum Failure {
+    /// The caller asked for something that makes no sense: exit code 2.
+    Usage(String),
+    /// It was tried and failed: exit code 1.
+    Failed(String),
+}
+
+impl From<dmls::Error> for Failure {
+    fn from(e: dmls::Error) -> Self {
+        Self::Failed(e.to_string())
+    }
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Vectors(args) => vectors::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Failed(reason)) => {
+            eprintln!("dmls: {reason}");
+            ExitCode::from(1)
+        }
+        Err(Failure::Usage(reason)) => {
+            eprintln!("dmls: {reason}\n\nFor more information, try '--help'.");
+            ExitCode::from(2)
+        }
+    }
 }

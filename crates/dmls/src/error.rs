@@ -170,7 +170,6 @@ reasons! {
         ProposalUnknown = "12.4:unknown-proposal": "the commit refers to a proposal that we have not seen";
         PathMissing = "12.4:path-missing": "the commit needs an update path and has none";
         UpdateByCommitter = "12.2:own-update": "the commit contains an update of the committer";
-        UpdateSender = "12.1.2:sender": "only a member can propose an update";
         RemoveCommitter = "12.2:remove-committer": "the commit removes its committer";
         RemoveTarget = "12.1.3:target": "a remove proposal names a leaf that is blank or outside of the tree";
         RepeatedLeaf = "12.2:repeated-leaf": "two update or remove proposals concern one leaf";

@@ -34,7 +34,7 @@ pub(crate) fn join(
     let keys = WelcomeKeys::derive(&suite, &intermediate.welcome_secret(&suite))?;
     let plaintext = keys.open(&suite, &welcome.encrypted_group_info).map_err(|_| Rule::WelcomeGroupInfo)?;
     let group_info = GroupInfo::from_secret(&plaintext)?;
-    if secrets.psks.iter().any(|id| is_successor_psk(id)) && group_info.group_context.epoch != 1 {
+    if secrets.psks.iter().any(is_successor_psk) && group_info.group_context.epoch != 1 {
         return Err(Rule::WelcomePsk.into());
     }
 

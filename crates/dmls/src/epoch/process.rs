@@ -159,9 +159,12 @@ impl Epoch {
         })
     }
 
-    /// The first proposal that a commit refers to and that we have not seen.
+    /// The first proposal that a commit refers to and that we have not seen. A joiner's commit may refer to none.
     pub(crate) fn missing_proposal(&self, content: &AuthenticatedContent) -> Option<ProposalRef> {
         let Content::Commit(commit) = &content.content.content else { return None };
+        if content.content.sender == Sender::NewMemberCommit {
+            return None;
+        }
         commit.proposals.iter().find_map(|item| match item {
             ProposalOrRef::Reference(r) if !self.proposals.contains_key(r) => Some(r.clone()),
             _ => None,
@@ -186,9 +189,8 @@ impl Epoch {
         let transition = self.public().transition(rules, content, commit, &list)?;
         let summary = CommitSummary::new(self.public(), &transition, content.content.sender);
 
-        if transition.provisional.removed.contains(&self.own_leaf())
-            && self.own_leaf() != transition.committer
-        {
+        // Also where the committer is a new self of ours, at the leaf that this removal vacates: its keys are not here.
+        if transition.provisional.removed.contains(&self.own_leaf()) && keys.are_unknown() {
             return Ok(ProcessedCommit { tag, summary, child: None, puncture: None });
         }
         let psk = psks.psk_secret(self.suite(), &transition.provisional.psks)?;
@@ -292,6 +294,10 @@ impl Epoch {
 }
 
 impl PathKeys {
+    fn are_unknown(&self) -> bool {
+        matches!(self, Self::Decrypt)
+    }
+
     fn own_init(&self) -> Option<InitSecret> {
         match self {
             Self::Decrypt => None,

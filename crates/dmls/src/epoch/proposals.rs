@@ -62,7 +62,7 @@ impl PublicEpoch {
         match proposal {
             Proposal::Add(key_package) => validator.key_package(key_package)?,
             Proposal::Update(leaf) => {
-                let Sender::Member(index) = sender else { return Err(Rule::UpdateSender.into()) };
+                let Sender::Member(index) = sender else { return Err(Rule::ExternalContent.into()) };
                 validator.update(leaf, index, self.member(index)?)?;
             }
             Proposal::Remove(removed) => {
@@ -126,7 +126,7 @@ impl PublicEpoch {
                     return Err(Rule::UpdateByCommitter);
                 }
                 (Proposal::Update(_), Sender::Member(leaf)) => leaf,
-                (Proposal::Update(_), _) => return Err(Rule::UpdateSender),
+                (Proposal::Update(_), _) => return Err(Rule::ExternalContent),
                 (Proposal::Remove(leaf), _) if *leaf == committer => return Err(Rule::RemoveCommitter),
                 (Proposal::Remove(leaf), _) => *leaf,
                 (Proposal::ExternalInit(_), _) => return Err(Rule::ExternalInitPlace),

@@ -102,7 +102,7 @@ impl PublicEpoch {
     /// The provisional GroupContext (RFC 9420 s12.4.1): new tree and extensions, old confirmed transcript hash.
     pub(crate) fn provisional_context(&self, provisional: &Provisional, tree: &RatchetTree) -> GroupContext {
         GroupContext {
-            epoch: self.context.epoch + 1,
+            epoch: self.context.epoch.saturating_add(1),
             tree_hash: tree.tree_hash(&self.suite).to_vec(),
             extensions: provisional.extensions.clone(),
             ..self.context.clone()

@@ -185,7 +185,7 @@ impl Group {
     }
 
     /// A message as it travels in this group.
-    pub(super) fn wrap(&self, message: MlsMessage, epoch: &EpochId) -> Vec<u8> {
+    pub(crate) fn wrap(&self, message: MlsMessage, epoch: &EpochId) -> Vec<u8> {
         match self.config.schedule {
             KeySchedule::Rfc9420 => message.to_bytes(),
             KeySchedule::Dmls => DmlsMessage { message, dmls_epoch: epoch.clone() }.to_bytes(),

@@ -1,0 +1,315 @@
+//! A group with a victim, an insider who attacks, and an outsider.
+
+use std::collections::BTreeMap;
+
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+use crate::codec::{Decode, Encode};
+use crate::config::Config;
+use crate::credential::Credential;
+use crate::crypto::{SignaturePrivateKey, Suite};
+use crate::epoch::NewGroupOptions;
+use crate::error::Error;
+use crate::extension::ExternalSender;
+use crate::framing::{AuthenticatedContent, Content, FramedContent, MlsMessage, PublicMessage, Sender};
+use crate::group::{Arrival, DmlsMessage, Group, Outcome};
+use crate::identity::{Identity, OwnKeyPackage};
+use crate::key_schedule::PskSecret;
+use crate::message::{
+    Commit, EncryptedGroupSecrets, GroupInfo, GroupSecrets, Proposal, ProposalOrRef, Welcome, WelcomeKeys,
+};
+use crate::registry::{CipherSuite, WireFormat};
+use crate::time::{Lifetime, Time};
+use crate::tree::LeafIndex;
+
+pub(super) const NOW: Time = Time(1_800_000_000);
+pub(super) const ALICE: LeafIndex = LeafIndex(0);
+pub(super) const MALLORY: LeafIndex = LeafIndex(1);
+pub(super) const BOB: LeafIndex = LeafIndex(2);
+pub(super) const NOBODY: LeafIndex = LeafIndex(3);
+
+pub(super) struct World {
+    pub rng: ChaCha20Rng,
+    pub config: Config,
+    /// The victim.
+    pub alice: Group,
+    /// A member who knows all secrets of the epoch, and does what she likes.
+    pub mallory: Group,
+    /// In the external_senders extension.
+    pub server: Identity,
+    /// Nobody yet.
+    pub eve: Identity,
+}
+
+/// All that a group would store.
+pub(super) fn records(group: &Group) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut records = BTreeMap::new();
+    group.snapshot().replay_into(&mut records);
+    records
+}
+
+impl World {
+    /// Alice created the group (epoch 0, retained) and added Mallory and Bob (epoch 1).
+    pub(super) fn new() -> Self {
+        let mut rng = ChaCha20Rng::seed_from_u64(7);
+        let config = Config { encrypt_handshake: false, ..Config::default() };
+        let suite = config.provider.suite(CipherSuite::X25519_AES128).unwrap();
+        let [alice, mallory, bob, server, eve] = ["alice", "mallory", "bob", "server", "eve"]
+            .map(|name| Identity::generate(suite, Credential::basic(name), &mut rng).unwrap());
+        let external = ExternalSender {
+            signature_key: server.signer().public().clone(),
+            credential: server.credential().clone(),
+        };
+        let options = NewGroupOptions { external_senders: vec![external], ..NewGroupOptions::default() };
+        let mut alice = Group::create(&alice, options, config.clone(), NOW, &mut rng).unwrap().apply();
+        let [mallory, bob] =
+            [mallory, bob].map(|one| one.key_package(Lifetime::starting(NOW, 1000), &mut rng).unwrap());
+        let commit = alice.commit().add(mallory.key_package().clone()).add(bob.key_package().clone());
+        let sent = commit.stage(NOW, &mut rng).unwrap().apply();
+        let welcome = alice.confirm(&sent.id, Arrival::retaining(NOW)).unwrap().apply().welcome.unwrap();
+        let mallory = Group::join(&mallory, &welcome, None, config.clone(), NOW).unwrap().apply();
+        Self { rng, config, alice, mallory, server, eve }
+    }
+
+    pub(super) fn suite(&self) -> Suite {
+        *self.alice.suite()
+    }
+
+    /// What Alice says to a message, which must change nothing.
+    pub(super) fn refused(&mut self, message: &[u8]) -> Error {
+        let before = records(&self.alice);
+        let answer = self.alice.receive(message, Arrival::retaining(NOW));
+        let error = answer.map(|step| step.outcome().clone()).expect_err("Alice must refuse it");
+        assert_eq!(records(&self.alice), before);
+        error
+    }
+
+    /// Alice must accept the message.
+    pub(super) fn accepted(&mut self, message: &[u8]) -> Outcome {
+        self.alice.receive(message, Arrival::retaining(NOW)).unwrap().apply()
+    }
+
+    // Framing, without any check.
+
+    pub(super) fn mallory_key(&self) -> &SignaturePrivateKey {
+        self.mallory.head_epoch().signer.private()
+    }
+
+    /// A message as it travels, of the epoch in which Mallory is.
+    pub(super) fn wrap(&self, message: MlsMessage) -> Vec<u8> {
+        DmlsMessage { message, dmls_epoch: self.mallory.head().clone() }.to_bytes()
+    }
+
+    pub(super) fn framed(&self, sender: Sender, content: Content) -> FramedContent {
+        let context = self.mallory.head_epoch().context();
+        let (group_id, epoch) = (context.group_id.clone(), context.epoch);
+        FramedContent { group_id, epoch, sender, authenticated_data: Vec::new(), content }
+    }
+
+    /// Signed for the current epoch; a commit gets a confirmation tag, which is wrong.
+    pub(super) fn signed(
+        &self,
+        format: WireFormat,
+        framed: FramedContent,
+        key: &SignaturePrivateKey,
+    ) -> AuthenticatedContent {
+        let context = self.mallory.head_epoch().context();
+        let mut content = AuthenticatedContent::sign(&self.suite(), key, format, framed, context).unwrap();
+        if let Content::Commit(_) = content.content.content {
+            content.auth.confirmation_tag = Some(vec![0; self.suite().nh()].into());
+        }
+        content
+    }
+
+    /// In a PublicMessage with a valid membership tag, if the sender is one who has it.
+    pub(super) fn public(&self, content: AuthenticatedContent) -> PublicMessage {
+        let epoch = self.mallory.head_epoch();
+        let key = &epoch.secrets.membership_key;
+        PublicMessage::protect(&self.suite(), key, content, epoch.context()).unwrap()
+    }
+
+    /// In a PrivateMessage with the next key of Mallory's handshake ratchet, which stays the next one.
+    pub(super) fn private(&mut self, content: AuthenticatedContent) -> MlsMessage {
+        let epoch = self.mallory.head_epoch();
+        epoch.protect(&self.config, content, &mut self.rng).unwrap().message
+    }
+
+    /// Signed by whoever, from whomever, in a PublicMessage.
+    pub(super) fn public_from(
+        &self,
+        sender: Sender,
+        content: impl Into<Content>,
+        key: &SignaturePrivateKey,
+    ) -> Vec<u8> {
+        let framed = self.framed(sender, content.into());
+        let message = self.public(self.signed(WireFormat::PUBLIC_MESSAGE, framed, key));
+        self.wrap(MlsMessage::PublicMessage(Box::new(message)))
+    }
+
+    /// What Mallory says.
+    pub(super) fn mallory_says(&self, content: impl Into<Content>) -> Vec<u8> {
+        self.public_from(Sender::Member(MALLORY), content, self.mallory_key())
+    }
+
+    /// Her commit of proposals by value, without a path: proposals are judged before that is missed.
+    pub(super) fn refused_commit(&mut self, proposals: impl IntoIterator<Item = Proposal>) -> Error {
+        let commit = commit(proposals);
+        self.refused(&self.mallory_says(commit))
+    }
+
+    pub(super) fn refused_proposal(&mut self, proposal: Proposal) -> Error {
+        self.refused(&self.mallory_says(proposal))
+    }
+
+    /// The external commit by which Eve joins, changed and signed again.
+    pub(super) fn external_commit(&mut self, change: impl FnOnce(&mut Commit)) -> Vec<u8> {
+        let info = self.alice.group_info(NOW).unwrap();
+        let founding = Group::join_external(
+            &self.eve,
+            &info,
+            Default::default(),
+            self.config.clone(),
+            NOW,
+            &mut self.rng,
+        );
+        let sent = DmlsMessage::from_bytes(founding.unwrap().commit().unwrap()).unwrap();
+        let MlsMessage::PublicMessage(mut sent) = sent.message else { unreachable!("always public") };
+        let Content::Commit(commit) = &mut sent.content.content else { unreachable!("it is a commit") };
+        let before = commit.clone();
+        change(commit);
+        if *commit == before {
+            return self.wrap(MlsMessage::PublicMessage(sent));
+        }
+        let key = self.eve.signer().private();
+        let message = self.public(self.signed(WireFormat::PUBLIC_MESSAGE, sent.content, key));
+        self.wrap(MlsMessage::PublicMessage(Box::new(message)))
+    }
+
+    // Invitations.
+
+    pub(super) fn key_package(&mut self) -> OwnKeyPackage {
+        self.eve.key_package(Lifetime::starting(NOW, 1000), &mut self.rng).unwrap()
+    }
+
+    /// Mallory adds Eve.
+    pub(super) fn invitation(&mut self) -> (OwnKeyPackage, Welcome) {
+        let own = self.key_package();
+        let commit = self.mallory.commit().add(own.key_package().clone());
+        let sent = commit.stage(NOW, &mut self.rng).unwrap().apply();
+        let epoch = self.mallory.confirm(&sent.id, Arrival::at(NOW)).unwrap().apply();
+        let MlsMessage::Welcome(welcome) = MlsMessage::from_bytes(&epoch.welcome.unwrap()).unwrap() else {
+            unreachable!("it is a Welcome")
+        };
+        (own, welcome)
+    }
+
+    /// Mallory's invitation, changed, signed again, and sealed again for the owner of `to` or else for Eve.
+    pub(super) fn forged_invitation(
+        &mut self,
+        to: Option<&OwnKeyPackage>,
+        change: impl FnOnce(&mut GroupSecrets, &mut GroupInfo),
+    ) -> (OwnKeyPackage, Welcome) {
+        let suite = self.suite();
+        let (own, welcome) = self.invitation();
+        let mut secrets = self.group_secrets(&own, &welcome);
+        let no_psk = PskSecret::derive(&suite, &[]);
+        let welcome_secret = secrets.joiner_secret.with_psk(&suite, &no_psk).welcome_secret(&suite);
+        let keys = WelcomeKeys::derive(&suite, &welcome_secret).unwrap();
+        let info = keys.open(&suite, &welcome.encrypted_group_info).unwrap();
+        let mut info = GroupInfo::from_secret(&info).unwrap();
+        change(&mut secrets, &mut info);
+        info.sign(&suite, self.mallory_key()).unwrap();
+        let info = keys.seal(&suite, &info).unwrap();
+        let welcome = self.sealed_invitation(to.unwrap_or(&own), &secrets, info);
+        (own, welcome)
+    }
+
+    pub(super) fn group_secrets(&self, own: &OwnKeyPackage, welcome: &Welcome) -> GroupSecrets {
+        let secrets = self.suite().decrypt_with_label(
+            &own.init_private,
+            &own.key_package.init_key,
+            "Welcome",
+            &welcome.encrypted_group_info,
+            &welcome.secrets[0].encrypted_group_secrets,
+        );
+        GroupSecrets::from_bytes(secrets.unwrap().as_bytes()).unwrap()
+    }
+
+    pub(super) fn sealed_invitation(
+        &mut self,
+        to: &OwnKeyPackage,
+        secrets: &GroupSecrets,
+        encrypted_group_info: Vec<u8>,
+    ) -> Welcome {
+        let suite = self.suite();
+        let secret = secrets.to_secret();
+        let key = &to.key_package.init_key;
+        let sealed = suite
+            .encrypt_with_label(key, "Welcome", &encrypted_group_info, secret.as_bytes(), &mut self.rng)
+            .unwrap();
+        let entry =
+            EncryptedGroupSecrets { new_member: to.reference(&suite), encrypted_group_secrets: sealed };
+        Welcome { cipher_suite: suite.code(), secrets: vec![entry], encrypted_group_info }
+    }
+
+    /// What Eve says to an invitation.
+    pub(super) fn join(&self, own: &OwnKeyPackage, welcome: Welcome) -> Result<(), Error> {
+        let welcome = MlsMessage::Welcome(welcome).to_bytes();
+        Group::join(own, &welcome, None, self.config.clone(), NOW).map(|_| ())
+    }
+
+    /// A GroupInfo of Mallory's, changed and signed again.
+    pub(super) fn group_info(&self, change: impl FnOnce(&mut GroupInfo)) -> GroupInfo {
+        let info = MlsMessage::from_bytes(&self.mallory.group_info(NOW).unwrap()).unwrap();
+        let MlsMessage::GroupInfo(mut info) = info else { unreachable!("it is a GroupInfo") };
+        change(&mut info);
+        info.sign(&self.suite(), self.mallory_key()).unwrap();
+        *info
+    }
+
+    /// What Eve says to a GroupInfo by which she wants to join.
+    pub(super) fn join_external(&mut self, info: GroupInfo) -> Result<(), Error> {
+        let info = MlsMessage::GroupInfo(Box::new(info)).to_bytes();
+        let options = Default::default();
+        Group::join_external(&self.eve, &info, options, self.config.clone(), NOW, &mut self.rng).map(|_| ())
+    }
+}
+
+/// Proposals by value, without a path.
+pub(super) fn commit(proposals: impl IntoIterator<Item = Proposal>) -> Commit {
+    let by_value = |proposal| ProposalOrRef::Proposal(Box::new(proposal));
+    Commit { proposals: proposals.into_iter().map(by_value).collect(), path: None }
+}
+
+impl From<Proposal> for Content {
+    fn from(proposal: Proposal) -> Self {
+        Self::Proposal(proposal)
+    }
+}
+
+impl From<Commit> for Content {
+    fn from(commit: Commit) -> Self {
+        Self::Commit(Box::new(commit))
+    }
+}
+
+// Nothing of the above is refused because the forger can't do better.
+
+#[test]
+fn what_is_forged_without_a_change_is_accepted() {
+    let mut world = World::new();
+    let proposal = Proposal::Remove(BOB);
+    assert!(matches!(world.accepted(&world.mallory_says(proposal.clone())), Outcome::Proposal(_)));
+    let key = world.server.signer().private();
+    let proposal = world.public_from(Sender::External(0), proposal, key);
+    assert!(matches!(world.accepted(&proposal), Outcome::Proposal(_)));
+    let commit = world.external_commit(|_| ());
+    assert!(matches!(world.accepted(&commit), Outcome::Commit(_)));
+
+    let mut world = World::new();
+    let info = world.group_info(|_| ());
+    world.join_external(info).unwrap();
+    let (own, welcome) = world.forged_invitation(None, |_, _| ());
+    world.join(&own, welcome).unwrap();
+}
