@@ -1,5 +1,7 @@
 //! Proposals from outside, reinitialization, branching, and pre-shared keys, through the public interface.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // The helpers of tests, too.
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -14,9 +16,12 @@ use rand_chacha::rand_core::SeedableRng;
 
 const NOW: Time = Time(1_800_000_000);
 
+/// A group's id and the number of an epoch.
+type Place = (Vec<u8>, u64);
+
 /// Resumption keys and external keys that the application holds.
 #[derive(Default)]
-struct Keys(Mutex<BTreeMap<(Vec<u8>, u64), Vec<u8>>>);
+struct Keys(Mutex<BTreeMap<Place, Vec<u8>>>);
 
 impl Keys {
     fn remember(&self, group: &Group) {

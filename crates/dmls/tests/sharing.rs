@@ -1,5 +1,7 @@
 //! What an epoch costs in a group of 1,024: counted, not timed. One thread, one test: the allocator counts everything.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // The helpers of tests, too.
+
 mod common;
 
 use std::alloc::System;

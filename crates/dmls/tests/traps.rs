@@ -1,5 +1,7 @@
 //! What goes wrong in implementations of the draft: one test for each trap.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // The helpers of tests, too.
+
 mod common;
 
 use common::{

@@ -205,6 +205,10 @@ impl<'g> CommitBuilder<'g> {
     }
 
     /// Adds a client.
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "the proposal's name, beside `remove`; nobody writes it as `+`"
+    )]
     pub fn add(self, key_package: KeyPackage) -> Self {
         self.proposal(Proposal::Add(Box::new(key_package)))
     }
