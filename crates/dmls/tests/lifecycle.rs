@@ -16,9 +16,6 @@ use rand_chacha::rand_core::SeedableRng;
 
 const NOW: Time = Time(1_800_000_000);
 
-/// A group's id and the number of an epoch.
-type Place = (Vec<u8>, u64);
-
 /// Resumption keys and external keys that the application holds.
 #[derive(Default)]
 struct Keys(Mutex<BTreeMap<KeyName, Vec<u8>>>);
