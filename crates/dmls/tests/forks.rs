@@ -3,7 +3,7 @@
 //!
 //! `DMLS_FORKS_CASES` sets how many histories, `DMLS_FORKS_SEED` runs one.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on fails")]
 
 mod common;
 

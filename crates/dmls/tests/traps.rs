@@ -1,6 +1,6 @@
 //! What goes wrong in implementations of the draft: one test for each trap.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on fails")]
 
 mod common;
 
