@@ -2,6 +2,8 @@
 //!
 //! `DMLS_MUTATIONS` says how many inputs, `DMLS_SEED` which. A failure prints seed, number and input.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod mutate;
 mod scene;
 
