@@ -73,7 +73,7 @@ impl HeldMessages {
     }
 
     pub(crate) fn next_order(&self) -> u64 {
-        self.messages.values().map(|held| held.order + 1).max().unwrap_or(0)
+        self.messages.values().map(|held| held.order.saturating_add(1)).max().unwrap_or(0)
     }
 
     pub(crate) fn insert(&mut self, hash: Vec<u8>, held: HeldMessage) {

@@ -304,7 +304,7 @@ impl Group {
         if epoch.proposals.len() >= self.config.limits.proposals {
             return Err(Limit::Proposals.into());
         }
-        let order = epoch.proposals.values().map(|stored| stored.order + 1).max().unwrap_or(0);
+        let order = epoch.proposals.values().map(|stored| stored.order.saturating_add(1)).max().unwrap_or(0);
         let stored = StoredProposal { proposal, sender, order, own_update };
         plan.store_proposal(&epoch.id, reference.clone(), stored);
         Ok(())
