@@ -3,6 +3,8 @@
 //!
 //! `DMLS_FORKS_CASES` sets how many histories, `DMLS_FORKS_SEED` runs one.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -124,7 +126,7 @@ type Seen = BTreeMap<&'static str, u32>;
 
 fn history(seed: u64) -> Seen {
     let mut rng = common::rng(seed);
-    let config = if rng.next_u32() % 2 == 0 { config() } else { public_config() };
+    let config = if rng.next_u32().is_multiple_of(2) { config() } else { public_config() };
     let mut world = World::new(config, &mut rng);
     let steps = 20 + world.below(60);
     for _ in 0..steps {

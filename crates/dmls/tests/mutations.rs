@@ -2,6 +2,8 @@
 //!
 //! `DMLS_MUTATIONS` says how many inputs, `DMLS_SEED` which. A failure prints seed, number and input.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod mutate;
 mod scene;
 

@@ -1,5 +1,7 @@
 //! What an epoch costs in a group of 1,024: counted, not timed. One thread, one test: the allocator counts everything.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::alloc::System;

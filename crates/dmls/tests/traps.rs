@@ -1,5 +1,7 @@
 //! What goes wrong in implementations of the draft: one test for each trap.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod common;
 
 use common::{

@@ -205,6 +205,7 @@ impl<'g> CommitBuilder<'g> {
     }
 
     /// Adds a client.
+    #[allow(clippy::should_implement_trait)] // The RFC's word; nobody adds numbers here.
     pub fn add(self, key_package: KeyPackage) -> Self {
         self.proposal(Proposal::Add(Box::new(key_package)))
     }

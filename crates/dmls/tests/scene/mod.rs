@@ -1,5 +1,6 @@
 //! A small group with valid messages of every kind on their way to one member: the seeds of mutation and fuzzing.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "each test and each fuzz target uses a part of it")]
 
 use std::collections::BTreeMap;
