@@ -1,7 +1,35 @@
 //! Decentralized Messaging Layer Security: RFC 9420 underneath, draft-kohbrok-mls-dmls-02 on top.
-
-// Temporary: until the layers above use everything below.
-#![allow(dead_code, unused_imports)]
+//!
+//! A [`Group`] is a graph of epochs. Several commits may follow one epoch; each makes an epoch with a name of its own, and
+//! all members end on the same one, the head, in whatever order messages arrive. The core has no clock, no global
+//! randomness, no network and no disk: time and randomness are arguments, messages are bytes, and every operation gives a
+//! [`Step`]: its outcome and the [`Changes`] to write. Write them, then [`apply`](Step::apply); or drop the step, and
+//! nothing has happened.
+//!
+//! ```
+//! use dmls::{Arrival, CipherSuite, Config, Credential, Error, Group, Identity, Lifetime, NewGroupOptions, Outcome, Time};
+//!
+//! # fn main() -> Result<(), Error> {
+//! let (mut rng, now, config) = (rand::rng(), Time(1_800_000_000), Config::default());
+//! let suite = config.provider.suite(CipherSuite::X25519_AES128).expect("every provider has it");
+//! let alice = Identity::generate(suite, Credential::basic("alice"), &mut rng)?;
+//! let bob = Identity::generate(suite, Credential::basic("bob"), &mut rng)?;
+//! let bobs = bob.key_package(Lifetime::starting(now, 86_400), &mut rng)?;
+//!
+//! let mut a = Group::create(&alice, NewGroupOptions::default(), config.clone(), now, &mut rng)?.apply();
+//! let sent = a.commit().add(bobs.key_package().clone()).stage(now, &mut rng)?.apply();
+//! let welcome = a.confirm(&sent.id, Arrival::at(now))?.apply().welcome.expect("somebody was added");
+//! let mut b = Group::join(&bobs, &welcome, None, config, now)?.apply();
+//!
+//! let message = a.send(b"hello", b"", &mut rng)?.apply();
+//! let outcome = b.receive(&message, Arrival::at(now))?.apply();
+//! assert!(matches!(outcome, Outcome::Application(hello) if hello.data == b"hello"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The README goes on from here: a fork, how it heals, how a group is stored. [`Error`] says whose fault it is and what to
+//! do; [`Limits`] are what peers can make grow, and how far; [`Rule`] has an id for every rule that a message can break.
 
 #[cfg(not(any(feature = "aws-lc-rs", feature = "rustcrypto")))]
 compile_error!("dmls needs a provider of primitives: enable the feature `aws-lc-rs` or `rustcrypto`");
@@ -49,3 +77,8 @@ pub use public_group::{PublicEpochInfo, PublicGroup, PublicOutcome};
 pub use registry::CipherSuite;
 pub use time::{Lifetime, Time};
 pub use tree::LeafIndex;
+
+/// The README's programs are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

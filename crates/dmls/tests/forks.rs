@@ -3,13 +3,18 @@
 //!
 //! `DMLS_FORKS_CASES` sets how many histories, `DMLS_FORKS_SEED` runs one.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::{Client, NOW, PSK, Records, SPLIT, WHOLE, config, identity, key_package, public_config};
 use dmls::message::{Psk, ResumptionPskUsage};
-use dmls::{Config, EpochId, Error, Held, Identity, Outcome, OwnKeyPackage, Rule, SentCommit, Usage};
+use dmls::{
+    Arrival, Config, EpochId, Error, Held, Identity, KeySchedule, Limit, Limits, Outcome, OwnKeyPackage,
+    Rule, SentCommit, Usage,
+};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::Rng;
 
@@ -43,6 +48,61 @@ fn every_order_of_delivery_leads_to_one_head() {
     }
 }
 
+/// Each delivery says by chance that the network is split or whole, and all limits are small: members lose each other, and
+/// still nobody's records differ from its memory, nothing panics, and every step survives a restart.
+#[test]
+fn records_and_memory_agree_whatever_is_deleted() {
+    let cases = setting("DMLS_FORKS_CASES").unwrap_or(100);
+    let seeds = setting("DMLS_FORKS_SEED").map_or(0..cases, |seed| seed..seed + 1);
+    for seed in seeds {
+        let result = std::panic::catch_unwind(|| {
+            let mut rng = common::rng(1 << 32 | seed);
+            let schedule = if seed % 4 == 3 { KeySchedule::Rfc9420 } else { KeySchedule::Dmls };
+            let config = if seed % 2 == 0 { config() } else { public_config() };
+            let mut world = World::new(Config { schedule, ..config }, &mut rng);
+            world.chaos = true;
+            let config = Config { limits: small_limits(), ..world.config.clone() };
+            for actor in &mut world.actors {
+                actor.client.config = config.clone();
+                actor.client.restart();
+            }
+            world.config = config;
+            world.most_commits = 30;
+            for _ in 0..150 {
+                world.act();
+            }
+            for actor in &mut world.actors {
+                actor.client.restart();
+                let client = &actor.client;
+                assert!(client.count(b'e') <= 3 + client.group.pending().count());
+                if schedule == KeySchedule::Dmls {
+                    assert_eq!(client.count(b'e'), client.count(b'i'));
+                }
+                assert!(client.group.held() <= 6);
+                assert!(client.group.pending().count() <= 2);
+            }
+        });
+        if let Err(panic) = result {
+            println!("this was DMLS_FORKS_SEED={seed}");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+fn small_limits() -> Limits {
+    Limits {
+        proposals: 3,
+        children: 3,
+        pending: 2,
+        epochs: 3,
+        known_epochs: 3,
+        resumption_psks: 2,
+        held_messages: 6,
+        held_per_epoch: 3,
+        ..Limits::default()
+    }
+}
+
 /// What the histories must contain between them, or they prove less than they say.
 const SEEN: [&str; 15] = [
     "abandoned",
@@ -66,7 +126,8 @@ type Seen = BTreeMap<&'static str, u32>;
 
 fn history(seed: u64) -> Seen {
     let mut rng = common::rng(seed);
-    let mut world = World::new(&mut rng);
+    let config = if rng.next_u32().is_multiple_of(2) { config() } else { public_config() };
+    let mut world = World::new(config, &mut rng);
     let steps = 20 + world.below(60);
     for _ in 0..steps {
         world.act();
@@ -99,11 +160,11 @@ struct World<'r> {
     commits: usize,
     most_commits: usize,
     seen: Seen,
+    chaos: bool,
 }
 
 impl<'r> World<'r> {
-    fn new(rng: &'r mut ChaCha20Rng) -> Self {
-        let config = if rng.next_u32() % 2 == 0 { config() } else { public_config() };
+    fn new(config: Config, rng: &'r mut ChaCha20Rng) -> Self {
         let names = ["a0", "a1", "a2", "a3", "a4"];
         let first = 2 + rng.next_u32() as usize % 4;
         let clients = common::group(&names[..first], &config, rng);
@@ -123,6 +184,7 @@ impl<'r> World<'r> {
             commits: 0,
             most_commits,
             seen: Seen::new(),
+            chaos: false,
         }
     }
 
@@ -132,6 +194,10 @@ impl<'r> World<'r> {
 
     fn chance(&mut self, one_in: usize) -> bool {
         self.below(one_in) == 0
+    }
+
+    fn arrival(&mut self) -> Arrival {
+        if self.chaos && self.chance(3) { WHOLE } else { SPLIT }
     }
 
     fn broadcast(&mut self, message: Vec<u8>) {
@@ -187,7 +253,9 @@ impl<'r> World<'r> {
     }
 
     fn deliver(&mut self, who: usize, place: usize) {
-        let outcomes = deliver(&mut self.actors[who].client, &self.log[place]);
+        let arrival = self.arrival();
+        let outcomes = self.actors[who].client.deliver(&self.log[place], arrival);
+        let outcomes = if self.chaos { outcomes.unwrap_or_default() } else { outcomes.unwrap() };
         for outcome in outcomes {
             self.note(who, &outcome);
             if let Outcome::Commit(new) = outcome {
@@ -292,7 +360,11 @@ impl<'r> World<'r> {
             (3, ..) => group.propose_psk(resumption(id, number), NOW, rng),
             _ => group.propose_update(NOW, rng),
         });
-        self.broadcast(sent.unwrap().message);
+        match sent {
+            Ok(sent) => self.broadcast(sent.message),
+            Err(_) if self.chaos => {}
+            Err(e) => panic!("{e}"),
+        }
     }
 
     /// Someone in the head who can be removed: not we, not the listener, and only where others remain.
@@ -338,7 +410,8 @@ impl<'r> World<'r> {
         });
         let sent = match sent {
             Ok(sent) => sent,
-            Err(Error::Limit(dmls::Limit::Pending)) => return,
+            Err(Error::Limit(Limit::Pending)) => return,
+            Err(_) if self.chaos => return,
             Err(e) => panic!("{e}"),
         };
         self.commits += 1;
@@ -362,7 +435,12 @@ impl<'r> World<'r> {
 
     fn confirm_of(&mut self, who: usize) {
         if let Some(sent) = self.actors[who].staged.pop() {
-            let new = self.actors[who].client.confirm(&sent, SPLIT);
+            let arrival = self.arrival();
+            let new = match self.actors[who].client.run(|group| group.confirm(&sent.id, arrival)) {
+                Ok(new) => new,
+                Err(_) if self.chaos => return,
+                Err(e) => panic!("{e}"),
+            };
             assert_eq!(new.id, sent.epoch);
             if let Some(welcome) = new.welcome {
                 self.welcome(&welcome);
@@ -382,6 +460,7 @@ impl<'r> World<'r> {
             Err(Error::Invalid(Rule::WelcomeRecipient)) => true,
             // Of an epoch before its time: it stays a member who never comes.
             Err(Error::Invalid(Rule::PskUnknown)) => false,
+            Err(_) if self.chaos => false,
             Err(e) => panic!("{e}"),
         });
         self.invited = invited;

@@ -1,5 +1,7 @@
 //! Proposals from outside, reinitialization, branching, and pre-shared keys, through the public interface.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -16,12 +18,21 @@ const NOW: Time = Time(1_800_000_000);
 
 /// Resumption keys and external keys that the application holds.
 #[derive(Default)]
-struct Keys(Mutex<BTreeMap<(Vec<u8>, u64), Vec<u8>>>);
+struct Keys(Mutex<BTreeMap<KeyName, Vec<u8>>>);
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct KeyName {
+    group_id: Vec<u8>,
+    epoch: u64,
+}
 
 impl Keys {
     fn remember(&self, group: &Group) {
         let Psk::Resumption { group_id, epoch, .. } = group.successor_psk() else { return };
-        self.0.lock().unwrap().insert((group_id, epoch), group.resumption_psk().as_bytes().to_vec());
+        self.0
+            .lock()
+            .unwrap()
+            .insert(KeyName { group_id, epoch }, group.resumption_psk().as_bytes().to_vec());
     }
 }
 
@@ -31,7 +42,9 @@ impl PreSharedKeys for Keys {
     }
 
     fn resumption(&self, group_id: &[u8], epoch: u64) -> Option<Secret> {
-        Some(Secret::new(self.0.lock().unwrap().get(&(group_id.to_vec(), epoch))?.clone()))
+        Some(Secret::new(
+            self.0.lock().unwrap().get(&KeyName { group_id: group_id.to_vec(), epoch })?.clone(),
+        ))
     }
 }
 

@@ -1,5 +1,7 @@
 //! The test vectors, with every provider. They are not part of the project: `DMLS_VECTORS` says where they are.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::path::{Path, PathBuf};
 
 use dmls::Provider;

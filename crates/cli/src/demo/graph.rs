@@ -109,7 +109,7 @@ impl<'a> Graph<'a> {
         };
         let text = format!("{:>3}  {}  {what}", epoch.number, short(&epoch.id));
         // Each bar on the left takes two columns.
-        let text = pad(&text, 66 - 2 * depth.min(30));
+        let text = pad(&text, 52 - 2 * depth.min(20));
         let text = if won { text } else { look.paint(Ink::Faint, &text) };
         format!("{} {text}  {}", look.paint(ink, sign), self.mark(look, epoch, is_head))
     }

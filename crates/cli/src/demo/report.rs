@@ -78,7 +78,7 @@ pub fn tell(story: &Story<'_>, verdict: &Verdict) -> Result<(), Failure> {
     tell.line("")?;
     if verdict.problems.is_empty() {
         let members = count(verdict.present.len(), "member");
-        let text = format!("{members}, one head: heads, authenticators and exported secrets are equal");
+        let text = format!("{members}, equal heads, authenticators, exported secrets");
         let sign = tell.look.sign("✔", "OK:");
         return tell.line(&tell.look.paint(Ink::Good, &format!("{sign} converged: {text}")));
     }
@@ -131,26 +131,19 @@ fn sums(story: &Story<'_>) -> Vec<String> {
     let (lost_read, lost_all) =
         on_lost.fold((0, 0), |(read, all), chat| (read + chat.read_by.len(), all + chat.to.len()));
     let mut lines = vec![
+        format!("messages  {} said, {read} of {addressed} deliveries read", world.chats.len()),
+        format!("          of those on losing branches {lost_read} of {lost_all}"),
+        format!("network   {} packets, {} KiB", traffic.packets, traffic.bytes / 1024),
         format!(
-            "messages  {} said, {read} of {addressed} deliveries read; of those on losing branches {lost_read} of \
-             {lost_all}",
-            world.chats.len()
+            "          {} dropped and sent again, {} came twice, {} overtaken, {} stuck",
+            traffic.dropped, traffic.repeated, traffic.overtaken, traffic.stuck
         ),
         format!(
-            "network   {} packets of {} KiB, {} dropped and sent again, {} came twice, {} overtaken, {} stuck",
-            traffic.packets,
-            traffic.bytes / 1024,
-            traffic.dropped,
-            traffic.repeated,
-            traffic.overtaken,
-            traffic.stuck
-        ),
-        format!(
-            "members   held {} until their epoch came, dropped {} copies; {} refused in a race",
+            "members   held {} until their epoch came, dropped {} copies",
             count(world.totals.held, "message"),
             world.totals.duplicates,
-            count(world.totals.refused, "commit"),
         ),
+        format!("          {} came second in a race", count(world.totals.refused, "commit")),
     ];
     match &story.lost[..] {
         [] => lines.push("lost      nothing".into()),
@@ -249,4 +242,46 @@ pub fn json(story: &Story<'_>, verdict: &Verdict, seed: u64) -> Result<Value, Fa
         },
         "graph": epochs,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use dmls::{CipherSuite, Config};
+
+    use super::*;
+    use crate::demo::world::{Change, World};
+    use crate::demo::{Args, tell::Teller};
+    use crate::term::Look;
+
+    /// The verdict is no formality: a member who misses a commit is found.
+    #[test]
+    fn whoever_is_elsewhere_is_found() {
+        let config = Config::default();
+        let suite = config.provider.suite(CipherSuite::X25519_AES128).unwrap();
+        let look = Look { color: false, unicode: false };
+        let tell = Teller { look, silent: true, pace: Duration::ZERO };
+        let args = Args {
+            seed: None,
+            members: 3,
+            epochs: 1,
+            splits: 1,
+            suite: 1,
+            plain: false,
+            json: true,
+            pace: None,
+        };
+        let mut story = Story::new(World::new(suite, config, 5), tell, &args, 5);
+        story.run().unwrap();
+        assert!(Verdict::of(&story).unwrap().problems.is_empty());
+        let last = *story.world.present().last().unwrap();
+        story.world.commit(last, &Change::Update).unwrap();
+        let problems = Verdict::of(&story).unwrap().problems.join("; ");
+        for part in ["the head of", "authenticator of", "exported secret of", "highest tags"] {
+            assert!(problems.contains(part), "{part}: {problems}");
+        }
+        story.world.run().unwrap();
+        assert!(Verdict::of(&story).unwrap().problems.is_empty());
+    }
 }

@@ -153,7 +153,8 @@ impl<'a> Story<'a> {
     fn tell_chat(&self, side: Option<u8>, number: usize) -> Result<(), Failure> {
         let chat = &self.world.chats[number];
         let (read, all) = (chat.read_by.len(), chat.to.len());
-        let readers = format!("read by {read} of {all}");
+        let so_far = if read < all && side.is_some() { " so far" } else { "" };
+        let readers = format!("read by {read} of {all}{so_far}");
         self.tell.says(side, self.world.name(chat.from), &chat.text, &readers)
     }
 
@@ -236,10 +237,10 @@ impl<'a> Story<'a> {
         }
         self.tell_commit(Some(side), refused)?;
         // Whoever speaks now may be in the epoch before, or in one that the others have not heard of yet.
-        let speaker = if with_proposal {
-            committer
-        } else {
-            *pick(&mut self.rng, &[&here[0], &here[here.len() - 1]]).unwrap_or(&&committer)
+        let speaker = match with_proposal {
+            // The others have proposals, and must commit before they speak (RFC 9420 s12.4).
+            true => committer,
+            false => pick(&mut self.rng, &[here[0], here[here.len() - 1]]).unwrap_or(committer),
         };
         let chat = self.say(speaker)?;
         let joined = self.settle()?.joined;
@@ -354,7 +355,7 @@ impl<'a> Story<'a> {
                 }
             }
             if then.is_empty() {
-                then.push("any later commit renews keys".into());
+                then.push("later commits renew keys".into());
             }
             let committer = name(&commit.committer.credential);
             let (change, then) = (changes(commit), then.join(", "));

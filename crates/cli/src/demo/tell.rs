@@ -1,7 +1,7 @@
 //! Telling what happens, line by line.
 
 use std::io::{IsTerminal, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dmls::{CommitSummary, Credential, EpochId};
 
@@ -9,7 +9,7 @@ use crate::Failure;
 use crate::term::{Ink, Look, hex, pad, write};
 
 /// Where a line's second column begins.
-const COLUMN: usize = 62;
+const COLUMN: usize = 52;
 
 /// Tells, or with `--json` keeps silent.
 pub struct Teller {
@@ -84,7 +84,7 @@ pub fn list<S: AsRef<str>>(names: &[S]) -> String {
         [] => "nobody".into(),
         [one] => (*one).into(),
         [first @ .., last] if names.len() <= SHOWN => format!("{} and {last}", first.join(", ")),
-        [first @ ..] => {
+        first => {
             format!("{} and {} others", first[..SHOWN - 1].join(", "), names.len() + 1 - SHOWN)
         }
     }
@@ -131,15 +131,19 @@ pub fn verb(number: usize, plural: &str) -> String {
 
 /// A line on standard error that says how far a long run is; only on a terminal.
 pub fn progress() -> Box<dyn FnMut(u64, usize)> {
-    const EVERY: u64 = 256;
+    const EVERY: Duration = Duration::from_millis(100);
     if !std::io::stderr().is_terminal() {
         return Box::new(|_, _| {});
     }
-    let mut shown = false;
+    let (mut last, mut shown) = (Instant::now(), false);
     Box::new(move |delivered, flying| {
+        if flying > 0 && last.elapsed() < EVERY {
+            return;
+        }
+        last = Instant::now();
         let mut err = std::io::stderr().lock();
         // A terminal that can't be written to is no reason to stop.
-        if flying > 0 && delivered.is_multiple_of(EVERY) {
+        if flying > 0 {
             let _ = write!(err, "\r\x1b[2K  {delivered} packets delivered, {flying} on their way");
             let _ = err.flush();
             shown = true;

@@ -91,6 +91,7 @@ macro_rules! secret_type {
 
         impl $name {
             /// The bytes. They are secret: the caller takes care of them from here.
+            #[allow(dead_code)] // Not every secret is read as bytes.
             pub fn as_bytes(&self) -> &[u8] {
                 self.0.as_bytes()
             }

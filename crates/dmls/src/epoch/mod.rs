@@ -18,13 +18,15 @@ mod summary;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub(crate) use commit::{CommitRequest, StagedOwnCommit};
+pub(crate) use commit::CommitRequest;
 pub use create::NewGroupOptions;
 pub(crate) use create::create;
-pub(crate) use external::{ExternalJoin, ExternalRequest, join_external};
+pub(crate) use external::{ExternalRequest, join_external};
 pub(crate) use join::{join, verify_group_info};
-pub(crate) use messages::{Claim, Opened, Outgoing};
-pub(crate) use process::{PathKeys, ProcessedCommit, resolve};
+pub(crate) use messages::Claim;
+#[cfg(feature = "vectors")]
+pub(crate) use messages::Opened;
+pub(crate) use process::{PathKeys, resolve};
 pub(crate) use proposals::{Committer, Proposed, Provisional};
 pub(crate) use public::{PublicEpoch, Rules};
 pub(crate) use storage::StoredEpoch;

@@ -271,9 +271,4 @@ impl Verified {
     pub(crate) fn get(&self) -> &AuthenticatedContent {
         &self.0
     }
-
-    /// Our own content needs no verification.
-    pub(crate) fn own(content: AuthenticatedContent) -> Self {
-        Self(content)
-    }
 }

@@ -11,4 +11,6 @@ pub use content::{Content, ContentType, FramedContent, FramedContentAuthData, Se
 pub use message::MlsMessage;
 pub use private::PrivateMessage;
 pub use public::PublicMessage;
-pub(crate) use sender_data::{SenderData, sender_data_keys};
+pub(crate) use sender_data::SenderData;
+#[cfg(feature = "vectors")]
+pub(crate) use sender_data::sender_data_keys;

@@ -31,8 +31,9 @@ impl Encode for Held {
                 out.push(2);
                 number.encode(out);
             }
-            Self::Proposal(reference) => {
+            Self::Proposal { epoch, reference } => {
                 out.push(3);
+                epoch.encode(out);
                 reference.encode(out);
             }
         }
@@ -45,7 +46,7 @@ impl Decode for Held {
         match r.u8()? {
             1 => EpochId::decode(r).map(Self::Epoch),
             2 => u64::decode(r).map(Self::Number),
-            3 => ProposalRef::decode(r).map(Self::Proposal),
+            3 => Ok(Self::Proposal { epoch: EpochId::decode(r)?, reference: ProposalRef::decode(r)? }),
             _ => Err(DecodeError::at(start, "1, 2 or 3 (what a message waits for)")),
         }
     }

@@ -35,8 +35,8 @@ pub use start::{ExternalJoinOptions, Founding};
 pub use step::Step;
 
 pub(crate) use graph::{Graph, Node, State};
-pub(crate) use start::joiner_psk;
-pub(crate) use step::Plan;
+#[cfg(feature = "vectors")]
+pub(crate) use {start::joiner_psk, step::Plan};
 
 use crate::codec::opaque_type;
 use crate::config::Config;

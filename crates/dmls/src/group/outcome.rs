@@ -127,8 +127,14 @@ pub enum Held {
     Epoch(EpochId),
     /// The epoch with this number (RFC 9420 groups).
     Number(u64),
-    /// A proposal that the commit refers to.
-    Proposal(ProposalRef),
+    /// A proposal that the commit refers to, in the commit's epoch: that of an external sender is good in every epoch
+    /// with its number.
+    Proposal {
+        /// The epoch of the commit.
+        epoch: EpochId,
+        /// The proposal.
+        reference: ProposalRef,
+    },
 }
 
 /// What became of a held message.

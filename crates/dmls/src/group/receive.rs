@@ -120,8 +120,12 @@ impl Group {
             return Err(Limit::MessageSize.into());
         }
         let (message, header) = self.decode(bytes)?;
-        let (group_id, number) = message.group_and_epoch().ok_or(Usage::MessageKind)?;
-        if group_id != self.group_id {
+        let (group_id, number) = match &message {
+            MlsMessage::PublicMessage(m) => (&m.content.group_id, m.content.epoch),
+            MlsMessage::PrivateMessage(m) => (&m.group_id, m.epoch),
+            _ => return Err(Usage::MessageKind.into()),
+        };
+        if *group_id != self.group_id {
             return Err(Rule::GroupId.into());
         }
         let commit_id = self.commit_id(&message);
@@ -186,10 +190,10 @@ impl Group {
         match held {
             Held::Epoch(id) => self.graph.node(id).is_some(),
             Held::Number(number) => *number <= self.head_epoch().context().epoch,
-            Held::Proposal(reference) => self.graph.nodes().any(|(_, node)| match &node.state {
-                State::Full(epoch) => epoch.proposals.contains_key(reference),
-                _ => false,
-            }),
+            // Once its epoch is gone the commit never comes to anything.
+            Held::Proposal { epoch, reference } => {
+                self.full(epoch).map_or(true, |epoch| epoch.proposals.contains_key(reference))
+            }
         }
     }
 
@@ -244,7 +248,7 @@ impl Group {
             }
             (Content::Commit(_), State::Full(epoch)) => {
                 if let Some(reference) = epoch.missing_proposal(content) {
-                    return self.hold(plan, bytes, Held::Proposal(reference));
+                    return self.hold(plan, bytes, Held::Proposal { epoch: id, reference });
                 }
                 plan.advance(&id, opened.advance);
                 return self.decide_commit(
@@ -347,7 +351,8 @@ impl Group {
 
     fn check_children(&self, parent: &EpochId) -> Result<(), Limit> {
         let pending = self.pending.values().filter(|p| p.node.parent.as_ref() == Some(parent)).count();
-        let children = self.graph.children(parent).len() + pending;
+        let removals = self.graph.node(parent).map_or(0, |node| node.removals.len());
+        let children = self.graph.children(parent).len() + removals + pending;
         if children >= self.config.limits.children { Err(Limit::Children) } else { Ok(()) }
     }
 
@@ -392,7 +397,7 @@ impl Group {
             ready: self.held.count(|held| match held {
                 Held::Epoch(id) => id == child.id,
                 Held::Number(number) => *number == child.number,
-                Held::Proposal(_) => false,
+                Held::Proposal { .. } => false,
             }),
         }
     }
@@ -434,7 +439,9 @@ impl Group {
             self.graph.nodes().filter(|(id, node)| *id != head && node.reading().is_some()).collect();
         old.sort_by_key(|(_, node)| node.number);
         let linear = self.config.schedule == KeySchedule::Rfc9420;
-        let excess = (old.len() + 1).saturating_sub(self.config.limits.epochs);
+        // The head counts, and a new child that is not the head.
+        let new = 1 + usize::from(child.is_some_and(|child| child.id != head));
+        let excess = (old.len() + new).saturating_sub(self.config.limits.epochs);
         let mut deleted = Vec::new();
         for (place, (id, node)) in old.into_iter().enumerate() {
             if !retain || place < excess {

@@ -185,7 +185,7 @@ impl Group {
     }
 
     /// A message as it travels in this group.
-    pub(super) fn wrap(&self, message: MlsMessage, epoch: &EpochId) -> Vec<u8> {
+    pub(crate) fn wrap(&self, message: MlsMessage, epoch: &EpochId) -> Vec<u8> {
         match self.config.schedule {
             KeySchedule::Rfc9420 => message.to_bytes(),
             KeySchedule::Dmls => DmlsMessage { message, dmls_epoch: epoch.clone() }.to_bytes(),
@@ -205,7 +205,7 @@ impl<'g> CommitBuilder<'g> {
     }
 
     /// Adds a client.
-    #[expect(clippy::should_implement_trait, reason = "the RFC's own word; nothing here is a sum")]
+    #[allow(clippy::should_implement_trait)] // The RFC's word; nobody adds numbers here.
     pub fn add(self, key_package: KeyPackage) -> Self {
         self.proposal(Proposal::Add(Box::new(key_package)))
     }

@@ -31,7 +31,9 @@ pub use init_secret::KeySchedule;
 pub(crate) use init_secret::{
     CommitConfirmation, InitSecret, NextInit, external_init_receiver, external_init_sender,
 };
-pub(crate) use psk::{PskLookup, PskSecret, ResolvedPsk};
+#[cfg(feature = "vectors")]
+pub(crate) use psk::ResolvedPsk;
+pub(crate) use psk::{PskLookup, PskSecret};
 pub(crate) use transcript::{confirmed_transcript_hash, interim_transcript_hash};
 
 use crate::codec::{Encode, opaque_type, wire_struct};

@@ -23,7 +23,7 @@ pub use parent_node::ParentNode;
 pub(crate) use private::PrivateTree;
 pub(crate) use ratchet_tree::PathStep;
 pub use ratchet_tree::RatchetTree;
-pub(crate) use records::{TreeLoader, TreeRecord};
+pub(crate) use records::TreeLoader;
 pub use update_path::{UpdatePath, UpdatePathNode};
 pub(crate) use validation::{LeafValidator, LifetimeCheck};
 

@@ -50,6 +50,7 @@ impl PrivateTree {
     }
 
     /// Of a committer, by the secrets that it started from: also gives `path_secret[n]`.
+    #[cfg(any(test, feature = "vectors"))]
     pub(crate) fn from_first_path_secret(
         suite: &Suite,
         merged: &RatchetTree,

@@ -53,6 +53,7 @@ impl RatchetTree {
     }
 
     /// The parent node at a place, if it is not blank.
+    #[cfg(test)]
     pub(crate) fn parent(&self, node: NodeIndex) -> Option<&ParentNode> {
         self.root.at(node)?.parent_node()
     }
@@ -188,6 +189,7 @@ impl RatchetTree {
     }
 
     /// How many nodes of this tree are not shared with another.
+    #[cfg(test)]
     pub(crate) fn nodes_not_in(&self, other: &Self) -> usize {
         let mut count = 0;
         Subtree::compare(Some(&other.root), Some(&self.root), &mut |_, new| {

@@ -8,8 +8,8 @@ use crate::crypto::Suite;
 use crate::error::RecordsError;
 
 use super::subtree::{Content, CredentialSummary, Subtree};
-use super::tree_hash::{encode_optional, hash_of_blank, hash_of_leaf, hash_of_parent};
-use super::{LeafIndex, LeafNode, NodeIndex, ParentNode, RatchetTree, TreeSize};
+use super::tree_hash::{encode_optional, hash_of_leaf, hash_of_parent};
+use super::{LeafNode, NodeIndex, ParentNode, RatchetTree, TreeSize};
 
 /// What these records are called in errors.
 const TREE_NODE: &str = "a tree node";
@@ -18,8 +18,6 @@ const TREE_NODE: &str = "a tree node";
 pub(crate) struct TreeRecord<'a> {
     /// Its tree hash, which is its name.
     pub hash: &'a [u8],
-    /// The names of its children.
-    pub children: [Option<&'a [u8]>; 2],
     /// What is stored.
     pub bytes: Vec<u8>,
 }
@@ -87,20 +85,19 @@ fn give_records(
     match subtree.content() {
         Content::Blank => {
             bytes.push(0);
-            out(TreeRecord { hash, children: [None, None], bytes });
+            out(TreeRecord { hash, bytes });
         }
         Content::Leaf(leaf) => {
             bytes.push(1);
             leaf.encode(&mut bytes);
-            out(TreeRecord { hash, children: [None, None], bytes });
+            out(TreeRecord { hash, bytes });
         }
         Content::Parent { node, children: [left, right] } => {
             bytes.push(2);
             encode_optional(node.as_ref(), &mut bytes);
             left.hash(suite).encode(&mut bytes);
             right.hash(suite).encode(&mut bytes);
-            let children = [Some(left.hash(suite)), Some(right.hash(suite))];
-            out(TreeRecord { hash, children, bytes });
+            out(TreeRecord { hash, bytes });
             give_records(left, suite, known, out);
             give_records(right, suite, known, out);
         }

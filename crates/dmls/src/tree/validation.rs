@@ -143,13 +143,6 @@ impl LeafValidator<'_> {
     }
 }
 
-impl KeyPackage {
-    /// Validates it for a group (RFC 9420 s10.1).
-    pub(crate) fn validate(&self, validator: &LeafValidator<'_>) -> Result<(), Rule> {
-        validator.key_package(self)
-    }
-}
-
 impl RatchetTree {
     /// Validates the tree of a group that we join (RFC 9420 s12.4.3.1); its tree hash is compared by the caller.
     pub(crate) fn validate(

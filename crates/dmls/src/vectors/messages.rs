@@ -11,7 +11,6 @@ use crate::framing::{
     AuthenticatedContent, Content, ContentType, FramedContent, MlsMessage, PrivateMessage, PublicMessage,
     Sender, SenderData,
 };
-use crate::key_package::KeyPackage;
 use crate::key_schedule::{EpochId, GroupContext, KeySchedule, MembershipKey, PskSecret, SenderDataSecret};
 use crate::message::{Commit, GroupInfo, GroupSecrets, Proposal, WelcomeKeys};
 use crate::registry::{ProposalType, ProtocolVersion, WireFormat};

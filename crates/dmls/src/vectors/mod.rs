@@ -5,6 +5,7 @@
 
 mod crypto;
 mod generate;
+mod insider;
 mod key_schedule;
 mod messages;
 mod passive_client;
@@ -22,6 +23,7 @@ use crate::registry::CipherSuite;
 
 pub use crypto::{crypto_basics, deserialization, pprf, secret_tree};
 pub use generate::generate;
+pub use insider::insider;
 pub use key_schedule::{dmls_key_schedule, key_schedule, psk_secret, transcript_hashes};
 pub use messages::{message_encoding, message_protection, messages, welcome};
 pub use passive_client::passive_client;

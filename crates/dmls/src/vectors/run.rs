@@ -55,10 +55,12 @@ const KINDS: &[(&str, &str, Kind)] = &[
     ("dmls", "message-encoding", Kind::Plain(super::message_encoding)),
     ("dmls", "pprf", Kind::Suite(super::pprf)),
     ("dmls/transcripts", "*", Kind::Transcript),
+    // A directory of nothing but transcripts, as `generate` leaves it.
+    (".", "*", Kind::Transcript),
 ];
 
 /// The folders that are looked into.
-const FOLDERS: [&str; 3] = ["rfc9420", "dmls", "dmls/transcripts"];
+const FOLDERS: [&str; 4] = ["rfc9420", "dmls", "dmls/transcripts", "."];
 
 /// Runs every file below `dir` with every provider. `report` gets one line for each file and a last one for all.
 ///

@@ -1,5 +1,6 @@
 //! A client with a disk: what every step writes is replayed, and must be all that there is.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(dead_code)] // Each test binary uses a part of it.
 
 use std::collections::BTreeMap;

@@ -66,7 +66,7 @@ impl Scene {
         let mut leaf = self.client.leaf.clone();
         change(&mut leaf);
         match stage {
-            InKeyPackage => self.key_package(leaf, |_| {}).validate(&validator),
+            InKeyPackage => validator.key_package(&self.key_package(leaf, |_| {})),
             Update => validator.update(&leaf, LeafIndex(3), &self.old),
             Commit => {
                 let with_old = validator.commit(&leaf, LeafIndex(3), Some(&self.old));
@@ -92,7 +92,7 @@ impl Scene {
     }
 
     fn check_key_package(&self, change: impl FnOnce(&mut KeyPackage)) -> Result<(), Rule> {
-        self.key_package(self.client.leaf.clone(), change).validate(&validator(&suite(), &self.extensions))
+        validator(&suite(), &self.extensions).key_package(&self.key_package(self.client.leaf.clone(), change))
     }
 }
 
@@ -261,6 +261,6 @@ fn key_packages() {
     }
     let mut unsigned = scene.key_package(scene.client.leaf.clone(), |_| {});
     unsigned.init_key = vec![3; 32].into();
-    let refused = unsigned.validate(&validator(&suite(), &scene.extensions));
+    let refused = validator(&suite(), &scene.extensions).key_package(&unsigned);
     assert_eq!(refused, Err(Rule::KeyPackageSignature));
 }

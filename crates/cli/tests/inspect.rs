@@ -1,0 +1,182 @@
+//! Looking into messages, by the real binary.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // The helpers of tests, too.
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use dmls::{Arrival, CipherSuite, Config, Credential, Group, Identity, Lifetime, NewGroupOptions, Time};
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng;
+use serde_json::Value;
+
+struct Messages {
+    key_package: Vec<u8>,
+    welcome: Vec<u8>,
+    group_info: Vec<u8>,
+    commit: Vec<u8>,
+    chat: Vec<u8>,
+}
+
+/// Messages of a small group whose handshake is public or private.
+fn messages(encrypt_handshake: bool) -> Messages {
+    let mut rng = ChaCha20Rng::seed_from_u64(3);
+    let now = Time(1_800_000_000);
+    let config = Config { encrypt_handshake, ..Config::default() };
+    let suite = config.provider.suite(CipherSuite::X25519_AES128).unwrap();
+    let [alice, bob] =
+        ["alice", "bob"].map(|name| Identity::generate(suite, Credential::basic(name), &mut rng).unwrap());
+    let options = NewGroupOptions { group_id: Some(b"the group".to_vec()), ..Default::default() };
+    let mut group = Group::create(&alice, options, config, now, &mut rng).unwrap().apply();
+    let own = bob.key_package(Lifetime::starting(now, 86_400), &mut rng).unwrap();
+    let sent = group.commit().add(own.key_package().clone()).stage(now, &mut rng).unwrap().apply();
+    let welcome = group.confirm(&sent.id, Arrival::at(now)).unwrap().apply().welcome.unwrap();
+    Messages {
+        key_package: own.message(),
+        welcome,
+        group_info: group.group_info(now).unwrap(),
+        commit: sent.message,
+        chat: group.send(b"hello", b"label", &mut rng).unwrap().apply(),
+    }
+}
+
+fn inspect(args: &[&str], input: &[u8]) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_dmls"))
+        .arg("inspect")
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It may end without reading.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap()
+}
+
+fn json(message: &[u8]) -> Value {
+    let output = inspect(&["--json"], message);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(value["size"], message.len());
+    value
+}
+
+fn tree(message: &[u8]) -> String {
+    let output = inspect(&["--plain"], message);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn key_package() {
+    let Messages { key_package, .. } = messages(true);
+    let value = json(&key_package);
+    assert_eq!(value["type"], "MLSMessage");
+    assert_eq!(value["wire_format"], "mls_key_package");
+    let leaf = &value["key_package"]["leaf_node"];
+    assert_eq!(leaf["credential"]["identity"], hex(b"bob"));
+    assert_eq!(leaf["lifetime"]["not_after"], 1_800_086_400);
+    assert_eq!(leaf["capabilities"]["versions"][0], "mls10");
+    let text = tree(&key_package);
+    for part in
+        ["leaf_node: LeafNode", "identity: opaque<V> = \"bob\"", "2027-01-16 08:00:00 UTC", "KeyPackageRef"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn welcome_names_the_key_package() {
+    let Messages { welcome, key_package, .. } = messages(true);
+    let value = json(&welcome);
+    let reference = value["welcome"]["secrets"][0]["new_member"].as_str().unwrap();
+    assert!(tree(&key_package).contains(reference));
+    assert_eq!(value["welcome"]["cipher_suite"], "MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519");
+}
+
+#[test]
+fn group_info_with_its_tree() {
+    let Messages { group_info, .. } = messages(true);
+    let value = json(&group_info);
+    let info = &value["group_info"];
+    assert_eq!(info["group_context"]["epoch"], 1);
+    let extensions = info["extensions"].as_array().unwrap();
+    let nodes = extensions.iter().find(|e| e["extension_type"] == "ratchet_tree").unwrap();
+    let nodes = nodes["extension_data"]["ratchet_tree"].as_array().unwrap();
+    assert_eq!(nodes.len(), 3);
+    assert_eq!(nodes[2]["leaf_node"]["credential"]["identity"], hex(b"bob"));
+    assert!(tree(&group_info).contains("node_type: NodeType = parent (2)"));
+}
+
+#[test]
+fn public_and_private_messages_of_a_dmls_group() {
+    let public = messages(false);
+    let value = json(&public.commit);
+    assert_eq!(value["type"], "DMLSMessage");
+    assert_eq!(value["dmls_epoch"].as_str().unwrap().len(), 64);
+    let content = &value["message"]["public_message"]["content"];
+    assert_eq!(content["sender"]["sender_type"], "member");
+    assert_eq!(content["commit"]["proposals"][0]["proposal"]["proposal_type"], "add");
+    assert_eq!(content["commit"]["path"]["leaf_node"]["leaf_node_source"], "commit");
+    for part in ["public_message: PublicMessage", "content: FramedContent", "path: optional<UpdatePath>"] {
+        assert!(tree(&public.commit).contains(part), "{part}");
+    }
+    let private = messages(true);
+    assert_eq!(json(&private.commit)["message"]["private_message"]["content_type"], "commit");
+    let chat = json(&private.chat);
+    assert_eq!(chat["message"]["private_message"]["authenticated_data"], hex(b"label"));
+    assert_eq!(chat["message"]["private_message"]["content_type"], "application");
+}
+
+#[test]
+fn input_as_file_hex_and_hex_file() {
+    let Messages { chat, .. } = messages(true);
+    let dir = std::env::temp_dir().join(format!("dmls-inspect-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let (binary, text) = (dir.join("chat"), dir.join("chat.hex"));
+    std::fs::write(&binary, &chat).unwrap();
+    std::fs::write(&text, hex(&chat) + "\n").unwrap();
+    let expected = inspect(&[], &chat).stdout;
+    for input in [binary.to_str().unwrap(), text.to_str().unwrap(), &hex(&chat)] {
+        assert_eq!(inspect(&[input], b"").stdout, expected);
+    }
+    assert_eq!(inspect(&["-"], hex(&chat).as_bytes()).stdout, expected);
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+#[test]
+fn damaged_input_says_where() {
+    let Messages { key_package, commit, .. } = messages(false);
+    let error = |bytes: &[u8]| {
+        let output = inspect(&[], bytes);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(output.stdout.is_empty());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let mut damaged = key_package.clone();
+    damaged[1] = 2;
+    assert!(error(&damaged).contains("at byte 0: expected protocol version 1 (mls10)"));
+    damaged = key_package.clone();
+    damaged[3] = 77;
+    assert!(error(&damaged).contains("at byte 2: expected wire format 1 to 5"));
+    let cut = error(&key_package[..key_package.len() - 1]);
+    assert!(cut.contains("KeyPackage.signature") && cut.contains("at byte"), "{cut}");
+    let long = [&key_package[..], &[0]].concat();
+    assert!(error(&long).contains(&format!("at byte {}: expected the end", key_package.len())));
+    let cut = error(&commit[..commit.len() - 1]);
+    assert!(cut.contains("DMLSMessage.dmls_epoch"), "{cut}");
+    assert!(error(b"").contains("at byte 0"));
+}
+
+#[test]
+fn wrong_usage() {
+    let output = inspect(&["no-such-file"], b"");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("neither a file nor hex digits"));
+    assert_eq!(inspect(&["--nonsense"], b"").status.code(), Some(2));
+}

@@ -1,0 +1,116 @@
+//! What an epoch costs in a group of 1,024: counted, not timed. One thread, one test: the allocator counts everything.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::alloc::System;
+
+use common::{NOW, SPLIT, WHOLE, config, identity, key_package, rng};
+use dmls::{Changes, Group, NewGroupOptions, Outcome};
+use rand_chacha::ChaCha20Rng;
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const MEMBERS: usize = 1024;
+const COMMITTERS: usize = 64;
+const RETAINED: usize = 100;
+
+/// Bytes of the heap in use now.
+fn live() -> isize {
+    let stats = ALLOCATOR.stats();
+    stats.bytes_allocated as isize - stats.bytes_deallocated as isize
+}
+
+/// A group in which members all over the tree have committed: the creator, and the last of them.
+fn large_group(rng: &mut ChaCha20Rng) -> (Group, Group) {
+    let config = config();
+    let creator = identity("creator", rng);
+    let founding = Group::create(&creator, NewGroupOptions::default(), config.clone(), NOW, rng);
+    let mut creator = founding.unwrap().apply();
+    let own: Vec<_> = (1..MEMBERS).map(|n| key_package(&identity(&format!("m{n}"), rng), rng)).collect();
+    let mut commit = creator.commit();
+    for own in &own {
+        commit = commit.add(own.key_package().clone());
+    }
+    let sent = commit.stage(NOW, rng).unwrap().apply();
+    let welcome = creator.confirm(&sent.id, WHOLE).unwrap().apply().welcome.unwrap();
+    let mut messages: Vec<Vec<u8>> = Vec::new();
+    let mut last = None;
+    for own in own.iter().step_by(MEMBERS / COMMITTERS) {
+        let mut member = Group::join(own, &welcome, None, config.clone(), NOW).unwrap().apply();
+        for message in &messages {
+            member.receive(message, WHOLE).unwrap().apply();
+        }
+        let sent = member.commit().stage(NOW, rng).unwrap().apply();
+        member.confirm(&sent.id, WHOLE).unwrap().apply();
+        messages.push(sent.message);
+        last = Some(member);
+    }
+    for message in &messages {
+        creator.receive(message, WHOLE).unwrap().apply();
+    }
+    (creator, last.unwrap())
+}
+
+fn check_changes(what: &str, changes: &Changes) {
+    let nodes = changes.iter().filter(|(key, value)| key[0] == b't' && value.is_some()).count();
+    println!("{what}: {nodes} tree nodes, {} records, {} bytes", changes.len(), changes.size());
+    // The direct path of a leaf and the leaf: 11.
+    assert!((11..40).contains(&nodes), "{what}: {nodes} tree nodes");
+    assert!(changes.size() < 48 << 10, "{what}: {} bytes", changes.size());
+}
+
+#[test]
+fn an_epoch_shares_what_it_did_not_change() {
+    let rng = &mut rng(1);
+    let (mut creator, mut member) = large_group(rng);
+    assert_eq!(creator.head(), member.head());
+    assert_eq!(member.members().len(), MEMBERS);
+
+    let mut messages = Vec::with_capacity(RETAINED);
+    for round in 0..RETAINED {
+        let step = creator.commit().stage(NOW, rng).unwrap();
+        if round == 0 {
+            check_changes("the committer's", step.changes());
+        }
+        let sent = step.apply();
+        creator.confirm(&sent.id, WHOLE).unwrap().apply();
+        messages.push(sent.message);
+    }
+    let before = live();
+    for (round, message) in messages.iter().enumerate() {
+        let step = member.receive(message, SPLIT).unwrap();
+        if round == 0 {
+            check_changes("a receiver's", step.changes());
+        }
+        assert!(matches!(step.apply(), Outcome::Commit(_)));
+    }
+    let each = (live() - before) / RETAINED as isize;
+    println!("a retained epoch: {each} bytes");
+    assert_eq!(member.epochs().iter().filter(|info| info.is_full).count(), RETAINED + 1);
+    assert!(each < 40 << 10, "a retained epoch costs {each} bytes");
+
+    // Back from storage it is no different.
+    let records = common::records_of(&member.snapshot());
+    drop(member);
+    let mut member = Group::load(&records, config()).unwrap();
+    let loaded = live();
+    member.delete_old_epochs().apply();
+    let each = (loaded - live()) / RETAINED as isize;
+    println!("a loaded epoch: {each} bytes");
+    assert!(each < 40 << 10, "a loaded epoch costs {each} bytes");
+
+    // Own epochs too.
+    let before = live();
+    for _ in 0..10 {
+        let sent = creator.commit().stage(NOW, rng).unwrap().apply();
+        creator.confirm(&sent.id, SPLIT).unwrap().apply();
+    }
+    let each = (live() - before) / 10;
+    println!("a retained epoch of our own: {each} bytes");
+    assert!(each < 40 << 10, "a retained epoch of our own costs {each} bytes");
+    drop((creator, member));
+}

@@ -1,0 +1,41 @@
+//! The ways into a group: Welcome, ratchet tree, GroupInfo, stored key package.
+#![no_main]
+
+#[path = "../../crates/dmls/tests/scene/mod.rs"]
+mod scene;
+
+use std::sync::LazyLock;
+
+use dmls::crypto::Secret;
+use dmls::{Group, OwnKeyPackage};
+use libfuzzer_sys::fuzz_target;
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng;
+use scene::{Entry, NOW, SHAPES, Scene};
+
+static SCENE: LazyLock<Scene> = LazyLock::new(|| Scene::new(SHAPES[1], 1));
+
+/// Input: the way, then (place, byte) changes of what is valid there; or, from 128 on, an input of its own.
+fuzz_target!(|input: &[u8]| {
+    let [way, rest @ ..] = input else { return };
+    let (scene, config) = (&*SCENE, SCENE.config.clone());
+    let changed = |entry| scene::changed(&scene.inputs, entry, way & 128, rest);
+    match way % 4 {
+        0 => {
+            let _ = Group::join(&scene.dave, &changed(Entry::Welcome), Some(&scene.tree), config, NOW);
+        }
+        1 => {
+            let tree = changed(Entry::Tree);
+            let _ = Group::join(&scene.dave, &scene.welcome, Some(&tree), config, NOW);
+        }
+        2 => {
+            let mut rng = ChaCha20Rng::seed_from_u64(0);
+            let info = changed(Entry::GroupInfo);
+            let _ = Group::join_external(&scene.erin, &info, Default::default(), config, NOW, &mut rng);
+        }
+        _ => {
+            let stored = Secret::new(changed(Entry::OwnKeyPackage));
+            let _ = OwnKeyPackage::from_secret(scene.bob.suite(), &stored);
+        }
+    }
+});
