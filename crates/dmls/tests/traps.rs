@@ -10,6 +10,7 @@ use common::{
 };
 use dmls::codec::{Decode, Encode};
 use dmls::crypto::Tag;
+use dmls::framing::MlsMessage;
 use dmls::message::Psk;
 use dmls::{Config, DmlsMessage, EpochId, Error, Held, Limit, Limits, Outcome, Rule, Usage};
 
@@ -598,4 +599,46 @@ fn commits_that_remove_us_are_limited_like_children() {
             other => panic!("{n}: {other:?}"),
         }
     }
+}
+
+#[test]
+fn the_head_stays_on_its_branch_when_the_fork_is_long_ago() {
+    let limits = Limits { epochs: 5, known_epochs: 3, ..Limits::default() };
+    let config = Config { limits, ..config() };
+    for seed in 0..6 {
+        let rng = &mut rng(seed);
+        let (mut a, mut b) = pair(&config, seed);
+        let mut tips = [a.group.head().clone(), a.group.head().clone()];
+        let mut best = None;
+        for _ in 0..10 {
+            for (tip, first) in tips.iter_mut().zip([true, false]) {
+                let (one, other) = if first { (&mut a, &mut b) } else { (&mut b, &mut a) };
+                let sent = one.run(|group| group.commit().at(tip).stage(NOW, rng)).unwrap();
+                one.confirm(&sent, SPLIT);
+                other.receive(&sent.message, SPLIT).unwrap();
+                *tip = sent.epoch;
+            }
+            let best = *best.get_or_insert_with(|| {
+                usize::from(tag(&a, &tips[1]).as_bytes() > tag(&a, &tips[0]).as_bytes())
+            });
+            assert_eq!((a.group.head(), b.group.head()), (&tips[best], &tips[best]));
+        }
+        // One branch dies: what is remembered of it is bounded again.
+        for _ in 0..30 {
+            let sent = a.stage(rng);
+            a.confirm(&sent, SPLIT);
+        }
+        let nodes = a.group.epochs().len();
+        assert!(nodes <= 5 + 3 + 2, "{nodes} nodes");
+        a.restart();
+    }
+}
+
+#[test]
+fn only_messages_of_a_group_travel_in_a_dmls_message() {
+    let (a, mut b) = pair(&config(), 17);
+    let info = a.group.group_info(NOW).unwrap();
+    let message = MlsMessage::from_bytes(&info).unwrap();
+    let wrapped = DmlsMessage { message, dmls_epoch: vec![1; 32].into() }.to_bytes();
+    assert_eq!(b.receive(&wrapped, SPLIT).unwrap_err(), Usage::MessageKind.into());
 }

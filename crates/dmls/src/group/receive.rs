@@ -1,5 +1,7 @@
 //! Receiving: messages in any order, each answered by a typed outcome (draft s3, s6.1.2; DESIGN s3.2).
 
+use std::collections::BTreeSet;
+
 use crate::codec::{Decode, Encode};
 use crate::crypto::Tag;
 use crate::epoch::{Claim, CommitSummary, Epoch, Member, PathKeys, StoredProposal};
@@ -471,15 +473,32 @@ impl Group {
             self.graph.nodes().filter(|(_, node)| node.reading().is_none()).collect();
         known.sort_by_key(|(_, node)| node.number);
         let excess = known.len().saturating_sub(self.config.limits.known_epochs);
-        for (place, (id, node)) in known.into_iter().enumerate() {
-            if place < excess && self.graph.children(id).len() <= 1 {
+        let forgotten = self.choose_forgotten(&known, excess);
+        for (id, node) in known {
+            if forgotten.contains(id) {
                 plan.forget(id);
-            } else if node.resumption.is_some()
-                && newest.saturating_sub(node.number) > self.config.limits.resumption_psks
-            {
+            } else if node.resumption.is_some() && node.number + self.config.limits.resumption_psks < newest {
                 plan.drop_resumption(id, node);
             }
         }
+    }
+
+    /// Which ids can go without a change to the fork choice: the oldest epoch as long as it has one child, and the
+    /// ends of branches on which nothing is left.
+    fn choose_forgotten<'a>(&self, known: &[(&'a EpochId, &Node)], excess: usize) -> BTreeSet<&'a EpochId> {
+        let mut forgotten = BTreeSet::new();
+        while forgotten.len() < excess {
+            let next = known.iter().find(|(id, node)| {
+                let children = self.graph.children(id).iter().filter(|child| !forgotten.contains(child));
+                let children = children.count();
+                let parent = node.parent.as_ref();
+                let is_root = parent.is_none_or(|id| self.graph.node(id).is_none() || forgotten.contains(id));
+                !forgotten.contains(id) && (children == 0 || is_root && children == 1)
+            });
+            let Some((id, _)) = next else { break };
+            forgotten.insert(*id);
+        }
+        forgotten
     }
 }
 
