@@ -267,12 +267,6 @@ impl AuthenticatedContent {
 }
 
 impl Verified {
-    /// A hostile member's content, as tests forge it.
-    #[cfg(test)]
-    pub(crate) fn own(content: AuthenticatedContent) -> Self {
-        Self(content)
-    }
-
     /// What was verified.
     pub(crate) fn get(&self) -> &AuthenticatedContent {
         &self.0

@@ -205,7 +205,7 @@ impl<'g> CommitBuilder<'g> {
     }
 
     /// Adds a client.
-    #[expect(clippy::should_implement_trait, reason = "the RFC's own word; nothing here is a sum")]
+    #[allow(clippy::should_implement_trait)] // The RFC's word; nobody adds numbers here.
     pub fn add(self, key_package: KeyPackage) -> Self {
         self.proposal(Proposal::Add(Box::new(key_package)))
     }

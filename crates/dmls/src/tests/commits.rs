@@ -7,7 +7,7 @@ use crate::crypto::KemOutput;
 use crate::epoch::PathKeys;
 use crate::error::{Error, Rule};
 use crate::extension::Extensions;
-use crate::framing::{Sender, Verified};
+use crate::framing::Sender;
 use crate::group::{Arrival, Outcome};
 use crate::identity::Identity;
 use crate::key_schedule::PskLookup;
@@ -23,7 +23,7 @@ refusals! { RULES:
         let content = world.signed(WireFormat::PUBLIC_MESSAGE, framed, world.mallory_key());
         let (rules, psks) = (world.alice.rules(NOW), PskLookup(&|_| None));
         let epoch = world.alice.head_epoch();
-        epoch.process_commit(rules, &Verified::own(content), psks, PathKeys::Decrypt).unwrap_err()
+        epoch.process_commit(rules, &epoch.public().verify(content).unwrap(), psks, PathKeys::Decrypt).unwrap_err()
     };
     path_is_missing => PathMissing, |world| world.refused_commit([Proposal::Remove(BOB)]);
     committer_updates => UpdateByCommitter, |world| {
