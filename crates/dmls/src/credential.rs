@@ -91,11 +91,6 @@ pub trait AuthenticationService: Send + Sync {
     fn is_successor(&self, predecessor: &Credential, successor: &Credential) -> bool {
         predecessor == successor
     }
-
-    /// Whether two members are the same client, who may be a member once only.
-    fn is_same_client(&self, one: &Credential, other: &Credential) -> bool {
-        one == other
-    }
 }
 
 /// Accepts any well-formed credential. It is no authentication: an application puts its own service here, or

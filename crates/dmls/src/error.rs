@@ -248,7 +248,7 @@ reasons! {
         ForwardRatchet: "the generation is further ahead than Limits::forward_generations";
         Children: "the epoch has Limits::children children";
         Pending: "the group has Limits::pending own commits that are not confirmed";
-        Epochs: "the group retains Limits::epochs epochs";
+        EpochNumber: "there is no epoch after 2^64 - 1; reinitialize the group";
         Held: "there is no room for another held message";
     }
 }

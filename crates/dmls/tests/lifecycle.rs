@@ -205,7 +205,14 @@ fn a_subgroup_branches() {
     let (_, welcome) = world.commit(&mut branch, |commit| commit.add(add).psk(psk.clone()));
     let joined = world.join(&package, &welcome.unwrap());
     b.check_successor(&joined).unwrap();
-    // Such a key has no place later on.
+    // Such a key is for the creator, not for those who come by themselves,
+    let empty = world.create(&alice, NewGroupOptions::default());
+    let info = empty.group_info(NOW).unwrap();
+    let options = ExternalJoinOptions { psks: vec![psk.clone()], ..Default::default() };
+    let refused =
+        Group::join_external(&bob, &info, options, world.config.clone(), NOW, &mut world.rng).unwrap_err();
+    assert_eq!(refused, Error::Invalid(Rule::PskUsage));
+    // and has no place later on.
     let refused = b.commit().psk(psk).stage(NOW, &mut world.rng).unwrap_err();
     assert_eq!(refused, Error::Invalid(Rule::PskUsage));
 }

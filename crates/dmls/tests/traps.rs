@@ -458,7 +458,7 @@ fn a_step_that_is_dropped_changes_nothing() {
     drop(a.group.delete_old_epochs());
     assert_same_records(&before, &a.snapshot(), "before and after dropped steps");
     // Each of them still happens; what the store refuses does not.
-    let refused = a.group.deliver(&sent.message, SPLIT, |_| Err(Error::Limit(Limit::Held)));
+    let refused = a.group.deliver(&sent.message, SPLIT, |_, _| Err(Error::Limit(Limit::Held)));
     assert_eq!(refused.unwrap_err(), Error::Limit(Limit::Held));
     assert_same_records(&before, &a.snapshot(), "before and after a refusal");
     a.confirm(&own, SPLIT);

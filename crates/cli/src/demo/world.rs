@@ -407,13 +407,17 @@ impl World {
         let arrival = self.arrival();
         let person = &mut self.people[who];
         let Some(group) = &mut person.group else { return };
-        match group.deliver(message, arrival, |_| Ok::<_, dmls::Error>(())) {
-            Ok(outcomes) => {
-                for outcome in outcomes {
-                    self.note(who, outcome, happened);
-                }
+        let mut outcomes = Vec::new();
+        let delivered = group.deliver(message, arrival, |_, resumed| {
+            outcomes.push(resumed.outcome.clone());
+            Ok::<_, dmls::Error>(())
+        });
+        outcomes.extend(delivered.err().map(Err));
+        for outcome in outcomes {
+            match outcome {
+                Ok(outcome) => self.note(who, outcome, happened),
+                Err(e) => happened.errors.push(format!("{} refuses a message: {e}", self.people[who].name)),
             }
-            Err(e) => happened.errors.push(format!("{} refuses a message: {e}", person.name)),
         }
         self.count_epochs(who);
     }

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use crate::crypto::{KemOutput, ProposalRef};
-use crate::error::{Error, Rule};
+use crate::error::{Error, Limit, Rule};
 use crate::extension::{Extensions, RequiredCapabilities};
 use crate::framing::Sender;
 use crate::key_package::KeyPackage;
-use crate::message::{PreSharedKeyId, Proposal, Psk, ReInit, ResumptionPskUsage};
+use crate::message::{PreSharedKeyId, Proposal, ReInit};
 use crate::tree::{LeafIndex, LeafNode, RatchetTree};
 
+use super::join::is_successor_psk;
 use super::public::check_context_extensions;
 use super::{PublicEpoch, Rules};
 
@@ -87,15 +88,7 @@ impl PublicEpoch {
         }
         // Only the commit that makes epoch 1 reinitializes or branches a group (s11.2, s11.3): in epoch 0 the creator is
         // alone.
-        let is_successor = self.context.epoch == 0;
-        match id.psk {
-            Psk::Resumption { usage: ResumptionPskUsage::ReInit | ResumptionPskUsage::Branch, .. }
-                if !is_successor =>
-            {
-                Err(Rule::PskUsage)
-            }
-            _ => Ok(()),
-        }
+        if is_successor_psk(id) && self.context.epoch > 0 { Err(Rule::PskUsage) } else { Ok(()) }
     }
 
     /// Validates the list and applies it: extensions, then updates, removes, adds (RFC 9420 s12.3).
@@ -105,6 +98,9 @@ impl PublicEpoch {
         committer: Committer<'_>,
         list: &[Proposed<'_>],
     ) -> Result<Provisional, Error> {
+        if self.context.epoch == u64::MAX {
+            return Err(Limit::EpochNumber.into());
+        }
         match committer {
             Committer::Member(leaf) => self.check_member_list(leaf, list)?,
             Committer::Joiner(leaf) => self.check_joiner_list(rules, leaf, list)?,
@@ -164,6 +160,8 @@ impl PublicEpoch {
                         return Err(Rule::LeafKeyUnchanged);
                     }
                 }
+                // A joiner is not the creator of a successor (s11.2, s11.3).
+                Proposal::PreSharedKey(id) if is_successor_psk(id) => return Err(Rule::PskUsage),
                 Proposal::PreSharedKey(_) => {}
                 _ => return Err(Rule::ExternalProposals),
             }

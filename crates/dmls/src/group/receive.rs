@@ -75,23 +75,24 @@ impl Group {
         Some(plan.into_step(self, Resumed { outcome }))
     }
 
-    /// Receives a message and every held one that can follow it. `persist` writes the changes of each step; what it
-    /// refuses does not happen.
+    /// Receives a message and every held one that can follow it. `persist` writes the changes of each step, and keeps
+    /// its outcome in the same transaction: a message can be read once only. What it refuses does not happen.
     pub fn deliver<E: From<Error>>(
         &mut self,
         message: &[u8],
         arrival: Arrival,
-        mut persist: impl FnMut(&Changes) -> Result<(), E>,
-    ) -> Result<Vec<Outcome>, E> {
-        let step = self.receive(message, arrival)?;
-        persist(step.changes())?;
-        let mut outcomes = vec![step.apply()];
+        mut persist: impl FnMut(&Changes, &Resumed) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut plan = Plan::default();
+        let outcome = self.decide(&mut plan, message, arrival)?;
+        let step = plan.into_step(self, Resumed { outcome: Ok(outcome) });
+        persist(step.changes(), step.outcome())?;
+        step.apply();
         while let Some(step) = self.resume(arrival) {
-            persist(step.changes())?;
-            // A held message that turns out to be invalid is dropped: nobody is there to be told.
-            outcomes.extend(step.apply().outcome);
+            persist(step.changes(), step.outcome())?;
+            step.apply();
         }
-        Ok(outcomes)
+        Ok(())
     }
 
     /// Confirms a commit of ours: the delivery service accepted it. Its Welcome is in the outcome.

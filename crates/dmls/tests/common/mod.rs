@@ -156,14 +156,16 @@ impl Client {
     /// Receives, and what was held for it.
     pub fn deliver(&mut self, message: &[u8], arrival: Arrival) -> Result<Vec<Outcome>, Error> {
         let records = &mut self.records;
-        let outcomes = self.group.deliver(message, arrival, |changes| -> Result<(), Error> {
+        let mut outcomes = Vec::new();
+        let delivered = self.group.deliver(message, arrival, |changes, resumed| -> Result<(), Error> {
             changes.replay_into(records);
+            outcomes.extend(resumed.outcome.clone());
             Ok(())
         });
         if self.strict {
             self.check();
         }
-        outcomes
+        delivered.map(|()| outcomes)
     }
 
     /// An empty commit in the head, not confirmed.
