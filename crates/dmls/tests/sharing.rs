@@ -1,7 +1,6 @@
 //! What an epoch costs in a group of 1,024: counted, not timed.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on fails")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 
