@@ -27,9 +27,11 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// A fresh signature key for a credential.
+    /// A fresh signature key for a credential. Its capabilities are greased (RFC 9420 s13.5).
     pub fn generate(suite: Suite, credential: Credential, rng: &mut dyn CryptoRng) -> Result<Self, Error> {
-        Ok(Self::new(suite, credential, SignatureKeyPair::generate(&suite, rng)?))
+        let mut identity = Self::new(suite, credential, SignatureKeyPair::generate(&suite, rng)?);
+        identity.capabilities = identity.capabilities.with_grease(rng);
+        Ok(identity)
     }
 
     /// From a signature key that exists. It supports what this library supports.
@@ -117,8 +119,8 @@ impl Identity {
             version: ProtocolVersion::MLS10,
             cipher_suite: self.suite.code(),
             init_key: init.public,
+            extensions: leaf_node.capabilities.grease_extensions(rng),
             leaf_node,
-            extensions: Extensions::new(),
             signature: Signature::default(),
         };
         key_package.sign(&self.suite, self.signer.private())?;

@@ -115,7 +115,8 @@ pub(crate) fn verify_group_info(
 
 /// A joiner must support every extension of the group (RFC 9420 s13.4).
 fn check_support(public: &PublicEpoch, own: &crate::tree::LeafNode) -> Result<(), Error> {
-    match public.context.extensions.types().find(|t| !own.capabilities.supports_extension(*t)) {
+    let supported = own.capabilities.without_grease();
+    match public.context.extensions.types().find(|t| !supported.supports_extension(*t)) {
         Some(extension) => Err(Unsupported::Extension(extension).into()),
         None => Ok(()),
     }

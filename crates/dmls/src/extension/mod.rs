@@ -2,6 +2,7 @@
 
 mod capabilities;
 mod content;
+mod grease;
 
 pub use capabilities::{Capabilities, RequiredCapabilities};
 pub use content::{Extension, ExtensionContent, Extensions, ExternalPub, ExternalSender, ExternalSenders};
