@@ -104,7 +104,7 @@ impl PublicGroup {
         };
         let code = info.group_context.cipher_suite;
         let suite = config.provider.suite(code).ok_or(Unsupported::CipherSuite(code))?;
-        let epoch = verify_group_info(Rules { config: &config, now }, suite, &info, ratchet_tree)?;
+        let epoch = verify_group_info(Rules::received(&config, now), suite, &info, ratchet_tree)?;
         let root = CommitId::default();
         let hint = info.extensions.data(ExtensionType::DMLS_EPOCH).map(EpochId::from);
         let node = Node { parent: None, epoch, commit: None, proposals: BTreeMap::new() };
@@ -240,7 +240,7 @@ impl PublicGroup {
         if node.proposals.len() >= self.config.limits.proposals {
             return Err(Limit::Proposals.into());
         }
-        node.epoch.check_proposal(Rules { config: &self.config, now }, &proposal, sender)?;
+        node.epoch.check_proposal(Rules::received(&self.config, now), &proposal, sender)?;
         if let Some(node) = self.nodes.get_mut(place) {
             node.proposals.insert(reference.clone(), (proposal, sender));
         }
@@ -263,7 +263,7 @@ impl PublicGroup {
         let list = resolve(commit, sender, |reference| {
             parent.proposals.get(reference).map(|(proposal, sender)| (proposal, *sender))
         })?;
-        let rules = Rules { config: &self.config, now };
+        let rules = Rules::received(&self.config, now);
         let transition = parent.epoch.transition(rules, content, commit, &list)?;
         let tag = content.auth.confirmation_tag.clone().ok_or(Rule::ConfirmationTag)?;
         let summary = CommitSummary::new(&parent.epoch, &transition, sender);

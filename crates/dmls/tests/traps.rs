@@ -12,7 +12,7 @@ use dmls::codec::{Decode, Encode};
 use dmls::crypto::Tag;
 use dmls::framing::MlsMessage;
 use dmls::message::Psk;
-use dmls::{Config, DmlsMessage, EpochId, Error, Held, Limit, Limits, Outcome, Rule, Usage};
+use dmls::{Arrival, Config, DmlsMessage, EpochId, Error, Held, Limit, Limits, Outcome, Rule, Time, Usage};
 
 fn pair(config: &Config, seed: u64) -> (Client, Client) {
     let [a, b] = group(&["alice", "bob"], config, &mut rng(1000 + seed)).try_into().ok().unwrap();
@@ -641,4 +641,28 @@ fn only_messages_of_a_group_travel_in_a_dmls_message() {
     let message = MlsMessage::from_bytes(&info).unwrap();
     let wrapped = DmlsMessage { message, dmls_epoch: vec![1; 32].into() }.to_bytes();
     assert_eq!(b.receive(&wrapped, SPLIT).unwrap_err(), Usage::MessageKind.into());
+}
+
+#[test]
+fn a_commit_that_comes_after_the_lifetime_of_whom_it_adds_is_valid_but_nobody_makes_one() {
+    let rng = &mut rng(99);
+    let (mut alice, mut bob, mut carol) = trio(&config(), 99);
+    let key_package = key_package(&identity("dave", rng), rng);
+    let late = Time(NOW.0 + 30 * 86_400);
+    let at = Arrival::retaining(late);
+
+    let add = key_package.key_package().clone();
+    let error = bob.group.commit().add(add.clone()).stage(late, rng).map(|_| ()).unwrap_err();
+    assert_eq!(error, Rule::LeafLifetime.into());
+    let error = bob.group.propose_add(add.clone(), late, rng).map(|_| ()).unwrap_err();
+    assert_eq!(error, Rule::LeafLifetime.into());
+
+    let proposal = alice.run(|group| group.propose_add(add, NOW, rng)).unwrap();
+    let sent = alice.run(|group| group.commit().stage(NOW, rng)).unwrap();
+    alice.confirm(&sent, SPLIT);
+    for member in [&mut bob, &mut carol] {
+        assert!(matches!(member.receive(&proposal.message, at).unwrap(), Outcome::Proposal(_)));
+        assert!(matches!(member.receive(&sent.message, at).unwrap(), Outcome::Commit(_)));
+        assert_eq!(member.group.head(), alice.group.head());
+    }
 }

@@ -8,7 +8,7 @@ use crate::framing::{AuthenticatedContent, Content, FramedContent, Sender, Verif
 use crate::key_schedule::{GroupContext, confirmed_transcript_hash, interim_transcript_hash};
 use crate::message::Proposal;
 use crate::time::Time;
-use crate::tree::{LeafIndex, LeafNode, LeafValidator, RatchetTree};
+use crate::tree::{LeafIndex, LeafNode, LeafValidator, LifetimeCheck, RatchetTree};
 
 use super::Provisional;
 
@@ -27,6 +27,20 @@ pub(crate) struct PublicEpoch {
 pub(crate) struct Rules<'a> {
     pub config: &'a Config,
     pub now: Time,
+    /// Of the KeyPackages in Add proposals.
+    pub lifetimes: LifetimeCheck,
+}
+
+impl<'a> Rules<'a> {
+    /// For what we make.
+    pub(crate) fn new(config: &'a Config, now: Time) -> Self {
+        Self { config, now, lifetimes: LifetimeCheck::Now }
+    }
+
+    /// For what others made. A commit may come late, and a member who refuses it for that is lost to its branch.
+    pub(crate) fn received(config: &'a Config, now: Time) -> Self {
+        Self { config, now, lifetimes: LifetimeCheck::LengthOnly }
+    }
 }
 
 impl PublicEpoch {
@@ -51,6 +65,7 @@ impl PublicEpoch {
             group_id: &self.context.group_id,
             extensions,
             now: rules.now,
+            lifetimes: rules.lifetimes,
             max_lifetime: rules.config.max_lifetime,
             auth: &*rules.config.authentication,
         }

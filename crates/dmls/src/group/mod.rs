@@ -191,7 +191,7 @@ impl Group {
     }
 
     pub(crate) fn rules(&self, now: Time) -> Rules<'_> {
-        Rules { config: &self.config, now }
+        Rules::new(&self.config, now)
     }
 
     /// An epoch that can process and make commits.

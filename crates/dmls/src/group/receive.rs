@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::codec::{Decode, Encode};
 use crate::crypto::Tag;
-use crate::epoch::{Claim, CommitSummary, Epoch, Member, PathKeys, StoredProposal};
+use crate::epoch::{Claim, CommitSummary, Epoch, Member, PathKeys, Rules, StoredProposal};
 use crate::error::{Error, Limit, Rule, Usage};
 use crate::framing::{AuthenticatedContent, Content, ContentType, MlsMessage, Sender, Verified};
 use crate::key_schedule::{EpochId, KeySchedule};
@@ -283,7 +283,7 @@ impl Group {
             return Ok(Outcome::Duplicate);
         }
         let sender = content.content.sender;
-        epoch.public().check_proposal(self.rules(arrival.now), proposal, sender)?;
+        epoch.public().check_proposal(Rules::received(&self.config, arrival.now), proposal, sender)?;
         self.store_proposal(plan, epoch, &reference, proposal.clone(), sender, None)?;
         Ok(Outcome::Proposal(ReceivedProposal {
             epoch: epoch.id.clone(),
@@ -321,7 +321,7 @@ impl Group {
         arrival: Arrival,
     ) -> Result<Outcome, Error> {
         self.check_children(&parent.id)?;
-        let rules = self.rules(arrival.now);
+        let rules = Rules::received(&self.config, arrival.now);
         let processed =
             self.with_psks(&parent.id, |psks| parent.process_commit(rules, content, psks, keys))?;
         let Some(epoch) = processed.child else {

@@ -82,7 +82,7 @@ impl Group {
         now: Time,
         rng: &mut dyn CryptoRng,
     ) -> Result<Founding, Error> {
-        let epoch = epoch::create(Rules { config: &config, now }, identity, options, rng)?;
+        let epoch = epoch::create(Rules::new(&config, now), identity, options, rng)?;
         Ok(Self::begin(config, None, None, Box::new(epoch), None))
     }
 
@@ -98,7 +98,7 @@ impl Group {
         let MlsMessage::Welcome(welcome) = decode(&config, welcome)? else {
             return Err(Usage::MessageKind.into());
         };
-        let rules = Rules { config: &config, now };
+        let rules = Rules::new(&config, now);
         let psks = PskLookup(&|id| joiner_psk(&config, id));
         let epoch = epoch::join(rules, own, &welcome, ratchet_tree, psks)?;
         Ok(Self::begin(config, None, None, Box::new(epoch), None))
@@ -126,7 +126,7 @@ impl Group {
         let psks = options.psks.into_iter().map(&mut fresh).collect();
         let request = ExternalRequest { psks, authenticated_data: options.authenticated_data };
         let lookup = PskLookup(&|id| joiner_psk(&config, id));
-        let rules = Rules { config: &config, now };
+        let rules = Rules::new(&config, now);
         let joined =
             epoch::join_external(rules, identity, &info, options.ratchet_tree, request, lookup, rng)?;
         let parent = options.epoch.or(joined.parent);

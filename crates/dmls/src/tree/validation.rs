@@ -12,12 +12,14 @@ use super::subtree::{Content, Subtree};
 use super::tree_hash::below;
 use super::{LeafIndex, LeafNode, LeafNodeSource, LeafPlace, RatchetTree};
 
-/// Whether the leaves of a tree that we join must still be within their lifetimes.
+/// Whether the current time must be within the lifetime of a leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LifetimeCheck {
     /// "it is RECOMMENDED that the client verifies that the current time is within the range" (s7.3).
     Now,
-    /// Only their lengths count: a member who never commits would otherwise close the group to newcomers one day.
+    /// Only its length counts. "This check is not mandatory because the LeafNode might have expired in the time between
+    /// when the message was sent and when it was received" (s7.3); and a member who never commits would otherwise close
+    /// the group to newcomers one day.
     LengthOnly,
 }
 
@@ -30,6 +32,8 @@ pub(crate) struct LeafValidator<'a> {
     /// Of the GroupContext.
     pub extensions: &'a Extensions,
     pub now: Time,
+    /// Of key packages.
+    pub lifetimes: LifetimeCheck,
     /// In seconds.
     pub max_lifetime: u64,
     pub auth: &'a dyn AuthenticationService,
@@ -46,7 +50,7 @@ impl LeafValidator<'_> {
             return Err(Rule::KeyPackageInitKey);
         }
         let LeafNodeSource::KeyPackage(lifetime) = &leaf.source else { return Err(Rule::LeafSource) };
-        self.check_lifetime(lifetime, LifetimeCheck::Now)?;
+        self.check_lifetime(lifetime, self.lifetimes)?;
         if !leaf.capabilities.support_all(&key_package.extensions) {
             return Err(Rule::KeyPackageExtensions);
         }

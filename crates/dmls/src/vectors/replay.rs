@@ -64,7 +64,7 @@ pub(super) fn join_external(
     let DmlsMessage { message, dmls_epoch } = DmlsMessage::from_bytes(message)?;
     let suite =
         config.provider.suite(info.group_context.cipher_suite).ok_or(RecordsError::Missing("the suite"))?;
-    let rules = Rules { config: &config, now: arrival.now };
+    let rules = Rules::received(&config, arrival.now);
     let public = crate::epoch::verify_group_info(rules, suite, &info, None)?;
     // A stand-in for the parent: nothing of its secrets is used.
     let nothing = || Secret::zero(suite.nh());

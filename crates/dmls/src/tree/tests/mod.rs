@@ -75,6 +75,7 @@ fn validator<'a>(suite: &'a Suite, extensions: &'a Extensions) -> LeafValidator<
         group_id: GROUP,
         extensions,
         now: NOW,
+        lifetimes: LifetimeCheck::Now,
         max_lifetime: 200,
         auth: &AcceptAnyCredential,
     }
