@@ -4,7 +4,7 @@ use std::fmt;
 
 use rand_core::CryptoRng;
 use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use crate::codec::{Decode, DecodeError, Encode, Reader};
 
@@ -64,6 +64,8 @@ impl PartialEq for Secret {
 
 impl Eq for Secret {}
 
+impl ZeroizeOnDrop for Secret {}
+
 impl Encode for Secret {
     fn encode(&self, out: &mut Vec<u8>) {
         self.0.as_slice().encode(out);
@@ -82,6 +84,8 @@ macro_rules! secret_type {
         $(#[$meta])*
         #[derive(PartialEq, Eq)]
         $vis struct $name(pub(crate) $crate::crypto::Secret);
+
+        impl zeroize::ZeroizeOnDrop for $name {}
 
         impl std::fmt::Debug for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -1,5 +1,7 @@
 //! What is signed in every message (RFC 9420 s6, s6.1).
 
+use std::fmt;
+
 use crate::codec::{Decode, DecodeError, Encode, Reader};
 use crate::crypto::{CryptoError, Signature, SignaturePrivateKey, SignaturePublicKey, Suite, Tag};
 use crate::error::Rule;
@@ -33,7 +35,7 @@ pub enum ContentType {
 }
 
 /// The content.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Content {
     /// Data of the application.
     Application(Vec<u8>),
@@ -78,6 +80,17 @@ pub(crate) struct AuthenticatedContent {
 /// Content whose signature was verified.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Verified(AuthenticatedContent);
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // What members tell each other is nobody else's business.
+            Self::Application(data) => write!(f, "Application({} bytes)", data.len()),
+            Self::Proposal(proposal) => f.debug_tuple("Proposal").field(proposal).finish(),
+            Self::Commit(commit) => f.debug_tuple("Commit").field(commit).finish(),
+        }
+    }
+}
 
 impl Encode for Sender {
     fn encode(&self, out: &mut Vec<u8>) {

@@ -7,6 +7,7 @@ mod commits;
 mod draft;
 mod framing;
 mod joining;
+mod redaction;
 mod world;
 
 use crate::error::Rule;
