@@ -87,6 +87,12 @@ pub trait AuthenticationService: Send + Sync {
     /// Whether `credential` is valid and belongs to the owner of `signature_key`.
     fn is_valid(&self, credential: &Credential, signature_key: &SignaturePublicKey) -> bool;
 
+    /// Whether a stranger may ask to be added by itself (RFC 9420 s12.1.8): "external proposals that are not authorized
+    /// are considered invalid". What is accepted here is in the next commit of any member.
+    fn may_propose_itself(&self, _credential: &Credential, _signature_key: &SignaturePublicKey) -> bool {
+        false
+    }
+
     /// Whether `successor` may replace `predecessor` in a member's leaf: they present the same client.
     fn is_successor(&self, predecessor: &Credential, successor: &Credential) -> bool {
         predecessor == successor

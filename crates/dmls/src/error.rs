@@ -128,8 +128,10 @@ reasons! {
         MembershipTag = "6.2:membership-tag": "the membership tag does not verify";
         ApplicationInPublic = "6:application": "application data must be encrypted";
         ExternalSender = "12.1.8.1:sender": "the external sender is not in the external_senders extension";
+        ExternalSenderCredential = "5.3.1:external-senders": "the authentication service refuses the credential of an external sender";
         ExternalContent = "12.1.8:content": "an external sender may only propose add, remove, psk, reinit or group_context_extensions";
         NewMemberProposal = "6.1:new-member-proposal": "a new member may only propose to add itself";
+        NewMemberRefused = "12.1.8:authorization": "the authentication service does not let this client propose itself";
         NewMemberCommit = "6.1:new-member-commit": "a new_member_commit sender must send a commit";
         SenderData = "6.3.2:sender-data": "the sender data do not decrypt";
         Ciphertext = "6.3.1:ciphertext": "the ciphertext does not decrypt";
@@ -138,6 +140,7 @@ reasons! {
         // Leaf nodes.
         LeafCredential = "7.3:credential": "the authentication service refuses the credential";
         LeafSignature = "7.3:signature": "the signature of the leaf node does not verify";
+        LeafSuite = "11.1:suite": "the leaf node's capabilities do not list the version or the cipher suite of the group";
         LeafRequiredCapabilities = "7.3:required-capabilities": "the leaf node lacks a required capability";
         LeafGroupExtensions = "13.4:group-extensions": "the leaf node does not support an extension of the group";
         LeafCredentialSupport = "7.3:credential-support": "the credential type of a member is not supported by every member";
@@ -187,6 +190,7 @@ reasons! {
         ExternalRemove = "12.2:external-remove": "an external commit may only remove an earlier self of the joiner";
         PskNonce = "12.1.4:nonce": "the nonce of a pre-shared key does not have the length of a hash";
         PskUsage = "12.1.4:usage": "a resumption psk for reinit or branch is not allowed here";
+        PskCount = "8.4:count": "there are more pre-shared keys than PSKLabel can count";
         PskUnknown = "12.4.2:psk": "a pre-shared key is not known";
         GroupEnded = "12.4.2:reinit": "the group was ended by a reinit proposal";
         // Joining.

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::crypto::{ProposalRef, Suite, Tag};
 use crate::epoch::{CommitSummary, Member, PublicEpoch, Rules, resolve, verify_group_info};
 use crate::error::{Error, Limit, Rule, Unsupported, Usage};
+use crate::extension::Extensions;
 use crate::framing::{AuthenticatedContent, Content, MlsMessage, PublicMessage, Sender};
 use crate::group::{Candidate, CommitId, DmlsMessage};
 use crate::key_schedule::{EpochId, KeySchedule};
@@ -240,7 +241,12 @@ impl PublicGroup {
         if node.proposals.len() >= self.config.limits.proposals {
             return Err(Limit::Proposals.into());
         }
-        node.epoch.check_proposal(Rules::received(&self.config, now), &proposal, sender)?;
+        node.epoch.check_proposal(
+            Rules::received(&self.config, now),
+            &Extensions::new(),
+            &proposal,
+            sender,
+        )?;
         if let Some(node) = self.nodes.get_mut(place) {
             node.proposals.insert(reference.clone(), (proposal, sender));
         }

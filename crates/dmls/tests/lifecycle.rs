@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use dmls::codec::Encode;
-use dmls::crypto::Secret;
+use dmls::crypto::{Secret, SignaturePublicKey};
 use dmls::extension::{Extensions, ExternalSender};
 use dmls::message::{Proposal, Psk, ReInit};
 use dmls::registry::ProtocolVersion;
@@ -48,6 +48,19 @@ impl PreSharedKeys for Keys {
     }
 }
 
+/// Who asks is let in, but for strangers; who calls itself "nobody" is nobody.
+struct OpenDoor;
+
+impl AuthenticationService for OpenDoor {
+    fn is_valid(&self, credential: &Credential, _: &SignaturePublicKey) -> bool {
+        *credential != Credential::basic("nobody")
+    }
+
+    fn may_propose_itself(&self, credential: &Credential, _: &SignaturePublicKey) -> bool {
+        *credential != Credential::basic("stranger")
+    }
+}
+
 struct World {
     rng: ChaCha20Rng,
     keys: Arc<Keys>,
@@ -58,7 +71,8 @@ struct World {
 impl World {
     fn new(schedule: KeySchedule) -> Self {
         let keys = Arc::new(Keys::default());
-        let config = Config { schedule, psks: keys.clone(), ..Config::default() };
+        let authentication = Arc::new(OpenDoor);
+        let config = Config { schedule, psks: keys.clone(), authentication, ..Config::default() };
         let suite = config.provider.suite(CipherSuite::X25519_AES128).unwrap();
         Self { rng: ChaCha20Rng::seed_from_u64(5), keys, config, suite }
     }
@@ -85,8 +99,31 @@ impl World {
         (sent.message, group.confirm(&sent.id, Arrival::at(NOW)).unwrap().apply().welcome)
     }
 
+    fn joining(&mut self, own: &OwnKeyPackage, welcome: &[u8]) -> Founding {
+        Group::join(own, welcome, None, self.config.clone(), NOW).unwrap()
+    }
+
     fn join(&mut self, own: &OwnKeyPackage, welcome: &[u8]) -> Group {
-        Group::join(own, welcome, None, self.config.clone(), NOW).unwrap().apply()
+        self.joining(own, welcome).apply()
+    }
+
+    /// A group of `creator` and `member`, with that psk or without.
+    fn successor(
+        &mut self,
+        creator: &Identity,
+        member: &Identity,
+        options: NewGroupOptions,
+        psk: Option<Psk>,
+    ) -> (Group, Founding) {
+        let mut group = self.create(creator, options);
+        let package = self.package(member);
+        let add = package.key_package().clone();
+        let (_, welcome) = self.commit(&mut group, |commit| match psk {
+            Some(psk) => commit.add(add).psk(psk),
+            None => commit.add(add),
+        });
+        let founding = self.joining(&package, &welcome.unwrap());
+        (group, founding)
     }
 
     fn pair(&mut self, alice: &Identity, bob: &Identity, options: NewGroupOptions) -> (Group, Group) {
@@ -146,6 +183,19 @@ fn a_newcomer_asks_to_join_and_an_external_sender_removes() {
         assert_eq!(a.members().len(), 2);
 
         let stranger = world.identity("stranger");
+        let package = world.package(&stranger);
+        let knock = stranger.propose_to_join(&place(&a), &package).unwrap();
+        let refused = a.receive(&knock, Arrival::at(NOW)).unwrap_err();
+        assert_eq!(refused, Error::Invalid(Rule::NewMemberRefused));
+        let nobody = world.identity("nobody");
+        let sender = ExternalSender {
+            signature_key: nobody.signer().public().clone(),
+            credential: nobody.credential().clone(),
+        };
+        let mut extensions = a.context_extensions();
+        extensions.set_content(&dmls::extension::ExternalSenders(vec![sender]));
+        let refused = a.commit().extensions(extensions).stage(NOW, &mut world.rng).unwrap_err();
+        assert_eq!(refused, Error::Invalid(Rule::ExternalSenderCredential));
         let forged = stranger.propose_as_external_sender(&place(&a), 0, removal).unwrap();
         let refused = a.receive(&forged, Arrival::at(NOW)).unwrap_err();
         assert_eq!(refused, Error::Invalid(Rule::ContentSignature));
@@ -173,22 +223,18 @@ fn a_group_is_reinitialized() {
 
         world.keys.remember(&a);
         let options = a.successor_options().unwrap();
-        let mut successor = world.create(&alice, options);
-        let package = world.package(&bob);
-        let add = package.key_package().clone();
-        let psk = a.successor_psk();
-        let (_, welcome) = world.commit(&mut successor, |commit| commit.add(add).psk(psk));
-        let joined = world.join(&package, &welcome.unwrap());
+        let psk = Some(a.successor_psk());
+        let (successor, joined) = world.successor(&alice, &bob, options.clone(), psk.clone());
         b.check_successor(&joined).unwrap();
-        assert_eq!(joined.epoch_authenticator(), successor.epoch_authenticator());
+        assert_eq!(joined.apply().epoch_authenticator(), successor.epoch_authenticator());
 
-        // Somebody was left out: the members must be told.
-        let mut other = world
-            .create(&alice, NewGroupOptions { group_id: Some(b"successor".to_vec()), ..Default::default() });
-        world.commit(&mut other, |commit| commit);
+        // Nothing ties it to the old group; somebody was left out; the parameters are others.
+        let (_, stray) = world.successor(&alice, &bob, options.clone(), None);
+        assert_eq!(b.check_successor(&stray), Err(Error::Invalid(Rule::WelcomePsk)));
+        let carol = world.identity("carol");
+        let (_, other) = world.successor(&alice, &carol, options, psk.clone());
         assert_eq!(b.check_successor(&other), Err(Error::Invalid(Rule::SubgroupMembers)));
-        let mut wrong = world.create(&alice, NewGroupOptions::default());
-        world.commit(&mut wrong, |commit| commit);
+        let (_, wrong) = world.successor(&alice, &bob, NewGroupOptions::default(), psk);
         assert_eq!(b.check_successor(&wrong), Err(Error::Invalid(Rule::SubgroupParameters)));
     }
 }
@@ -199,11 +245,8 @@ fn a_subgroup_branches() {
     let [alice, bob] = ["alice", "bob"].map(|name| world.identity(name));
     let (a, mut b) = world.pair(&alice, &bob, NewGroupOptions::default());
     world.keys.remember(&a);
-    let mut branch = world.create(&alice, NewGroupOptions::default());
-    let package = world.package(&bob);
-    let (add, psk) = (package.key_package().clone(), a.successor_psk());
-    let (_, welcome) = world.commit(&mut branch, |commit| commit.add(add).psk(psk.clone()));
-    let joined = world.join(&package, &welcome.unwrap());
+    let psk = a.successor_psk();
+    let (_, joined) = world.successor(&alice, &bob, NewGroupOptions::default(), Some(psk.clone()));
     b.check_successor(&joined).unwrap();
     // Such a key is for the creator, not for those who come by themselves,
     let empty = world.create(&alice, NewGroupOptions::default());
@@ -245,4 +288,60 @@ fn the_context_extensions_can_be_replaced_but_not_the_key_schedule() {
     let Outcome::Commit(new) = receive(&mut b, &commit) else { panic!("not a commit") };
     assert!(new.commit.extensions_changed);
     assert_eq!(b.context_extensions().to_bytes(), extensions.to_bytes());
+}
+
+#[test]
+fn a_proposal_from_outside_stays_on_its_branch() {
+    let mut world = World::new(KeySchedule::Dmls);
+    let [alice, bob, server] = ["alice", "bob", "server"].map(|name| world.identity(name));
+    let sender = ExternalSender {
+        signature_key: server.signer().public().clone(),
+        credential: server.credential().clone(),
+    };
+    let options = NewGroupOptions { external_senders: vec![sender], ..Default::default() };
+    let (mut a, mut b) = world.pair(&alice, &bob, options);
+    let split = Arrival::retaining(NOW);
+    let [one, other] = [&mut a, &mut b].map(|group| {
+        let sent = group.commit().stage(NOW, &mut world.rng).unwrap().apply();
+        group.confirm(&sent.id, split).unwrap().apply();
+        sent
+    });
+    // Meant for Alice's branch; whoever carries it says that it is for Bob's.
+    let order = server.propose_as_external_sender(&place(&a), 0, Proposal::Remove(b.own_leaf())).unwrap();
+    a.receive(&other.message, split).unwrap().apply();
+    let mut moved: DmlsMessage = dmls::codec::Decode::from_bytes(&order).unwrap();
+    moved.dmls_epoch = other.epoch.clone();
+    let refused = a.receive(&moved.to_bytes(), split).unwrap_err();
+    assert_eq!(refused, Error::Invalid(Rule::EpochHeader));
+    let Outcome::Proposal(stored) = a.receive(&order, split).unwrap().apply() else {
+        panic!("not a proposal")
+    };
+    assert_eq!(stored.epoch, one.epoch);
+}
+
+#[test]
+fn the_newest_update_is_committed_and_a_reinit_only_alone() {
+    let mut world = World::new(KeySchedule::Rfc9420);
+    let [alice, bob] = ["alice", "bob"].map(|name| world.identity(name));
+    let (mut a, mut b) = world.pair(&alice, &bob, NewGroupOptions::default());
+    let reinit = ReInit {
+        group_id: b"next".to_vec(),
+        version: ProtocolVersion::MLS10,
+        cipher_suite: world.suite.code(),
+        extensions: Extensions::new(),
+    };
+    let end = b.propose(Proposal::ReInit(reinit), NOW, &mut world.rng).unwrap().apply();
+    let first = b.propose_update(NOW, &mut world.rng).unwrap().apply();
+    let newest = b.propose_update(NOW, &mut world.rng).unwrap().apply();
+    let unknown = b.propose_psk(Psk::External(b"unknown".to_vec()), NOW, &mut world.rng).unwrap().apply();
+    for message in [&end.message, &first.message, &newest.message, &unknown.message] {
+        assert!(matches!(receive(&mut a, message), Outcome::Proposal(_)));
+    }
+    let (commit, _) = world.commit(&mut a, |commit| commit);
+    let Outcome::Commit(new) = receive(&mut b, &commit) else { panic!("not a commit") };
+    assert_eq!((new.commit.updated.len(), new.commit.psks, new.commit.reinit.is_none()), (1, 0, true));
+    assert_eq!(a.epoch_authenticator(), b.epoch_authenticator());
+    // Bob can read what is encrypted to his newest key: his next commit and Alice's still agree.
+    let (commit, _) = world.commit(&mut a, |commit| commit);
+    assert!(matches!(receive(&mut b, &commit), Outcome::Commit(_)));
 }

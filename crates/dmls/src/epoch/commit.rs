@@ -69,7 +69,7 @@ impl Epoch {
             || request.proposals.iter().map(|p| Proposed { proposal: p, sender: own, reference: None });
         let references = match request.references {
             Some(references) => references,
-            None => self.choose_references(rules, by_value().collect()),
+            None => self.choose_references(rules, psks, by_value().collect()),
         };
         let mut list: Vec<_> = by_value().collect();
         for reference in &references {
@@ -167,11 +167,22 @@ impl Epoch {
 
     /// The stored proposals that can be committed with the given ones: all if they fit together, else greedily in the
     /// order of arrival, removes first (RFC 9420 s12.2 prefers them).
-    fn choose_references(&self, rules: Rules<'_>, by_value: Vec<Proposed<'_>>) -> Vec<ProposalRef> {
+    fn choose_references(
+        &self,
+        rules: Rules<'_>,
+        psks: PskLookup<'_>,
+        by_value: Vec<Proposed<'_>>,
+    ) -> Vec<ProposalRef> {
         let own = Sender::Member(self.own_leaf());
         let mut touched: BTreeSet<LeafIndex> = by_value.iter().filter_map(Proposed::touches).collect();
         let mut stored: Vec<_> = self.proposals.iter().collect();
-        stored.sort_by_key(|(_, s)| (!matches!(s.proposal, Proposal::Remove(_)), s.order));
+        // RFC 9420 s12.2: removes before updates, of those the most recent, and a reinit only if there is nothing else.
+        stored.sort_by_key(|(_, s)| match s.proposal {
+            Proposal::Remove(_) => (0, s.order),
+            Proposal::Update(_) => (1, u32::MAX - s.order),
+            Proposal::ReInit(_) => (3, s.order),
+            _ => (2, s.order),
+        });
         let mut list = by_value;
         let mut chosen = Vec::new();
         for (reference, stored) in stored {
@@ -179,6 +190,7 @@ impl Epoch {
                 Proposed { proposal: &stored.proposal, sender: stored.sender, reference: Some(reference) };
             if proposed.touches().is_some_and(|leaf| leaf == self.own_leaf() || touched.contains(&leaf))
                 || matches!(proposed.proposal, Proposal::Update(_)) && proposed.sender == own
+                || matches!(proposed.proposal, Proposal::PreSharedKey(id) if (psks.0)(id).is_none())
             {
                 continue;
             }

@@ -14,14 +14,14 @@ use crate::tree::{LeafIndex, LifetimeCheck, PrivateTree, RatchetTree};
 use super::public::check_context_extensions;
 use super::{Epoch, PublicEpoch, Rules};
 
-/// Processes a Welcome for one of our key packages. `tree` is needed where the GroupInfo has none.
+/// Processes a Welcome for one of our key packages; also gives the psk that ties the group to an older one (s11.2, s11.3). `tree` is needed where the GroupInfo has none.
 pub(crate) fn join(
     rules: Rules<'_>,
     own: &OwnKeyPackage,
     welcome: &Welcome,
     tree: Option<&[u8]>,
     psks: PskLookup<'_>,
-) -> Result<Epoch, Error> {
+) -> Result<(Epoch, Option<Psk>), Error> {
     let code = welcome.cipher_suite;
     if code != own.key_package.cipher_suite {
         return Err(Rule::WelcomeRecipient.into());
@@ -55,7 +55,8 @@ pub(crate) fn join(
     )?;
     let expanded = enter(rules, &public, intermediate.epoch_secret(&suite, &public.context))?;
     log_joiner(rules, &secrets.joiner_secret, &expanded);
-    Ok(Epoch::new(public, expanded, private, own.signer.clone(), None))
+    let successor = secrets.psks.iter().find(|id| is_successor_psk(id)).map(|id| id.psk.clone());
+    Ok((Epoch::new(public, expanded, private, own.signer.clone(), None), successor))
 }
 
 fn log_joiner(rules: Rules<'_>, joiner: &JoinerSecret, expanded: &Expanded) {

@@ -52,15 +52,26 @@ impl Provisional {
 }
 
 impl PublicEpoch {
-    /// Checks one proposal by itself (RFC 9420 s12.1), as it arrives.
+    /// Checks one proposal by itself (RFC 9420 s12.1). Leaves are judged under `extensions`: the group's for what we
+    /// make, none for what arrives, because a commit may replace them and only then they count (s12.3).
     pub(crate) fn check_proposal(
         &self,
         rules: Rules<'_>,
+        extensions: &Extensions,
         proposal: &Proposal,
         sender: Sender,
     ) -> Result<(), Error> {
-        let validator = self.validator(rules, &self.context.extensions);
+        let validator = self.validator(rules, extensions);
         match proposal {
+            Proposal::Add(key_package)
+                if sender == Sender::NewMemberProposal
+                    && !rules.config.authentication.may_propose_itself(
+                        &key_package.leaf_node.credential,
+                        &key_package.leaf_node.signature_key,
+                    ) =>
+            {
+                return Err(Rule::NewMemberRefused.into());
+            }
             Proposal::Add(key_package) => validator.key_package(key_package)?,
             Proposal::Update(leaf) => {
                 let Sender::Member(index) = sender else { return Err(Rule::ExternalContent.into()) };
@@ -187,12 +198,13 @@ impl PublicEpoch {
             needs_path: list.is_empty(),
         };
         let mut replaced = false;
+        let mut psks = BTreeSet::new();
         for proposed in list {
             provisional.needs_path |= proposed.proposal.needs_path();
             match proposed.proposal {
                 Proposal::PreSharedKey(id) => {
                     self.check_psk_id(id)?;
-                    if provisional.psks.contains(id) {
+                    if !psks.insert(id) {
                         return Err(Rule::RepeatedPsk.into());
                     }
                     provisional.psks.push(id.clone());

@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::crypto::{SignaturePublicKey, Suite, Tag};
 use crate::error::{Error, Rule};
-use crate::extension::ExternalSenders;
+use crate::extension::{ExternalSender, ExternalSenders};
 use crate::framing::{AuthenticatedContent, Content, FramedContent, Sender, Verified};
 use crate::key_schedule::{GroupContext, confirmed_transcript_hash, interim_transcript_hash};
 use crate::message::Proposal;
@@ -160,7 +160,12 @@ pub(crate) fn check_context_extensions(
         }
     }
     let required = extensions.content::<RequiredCapabilities>().map_err(|_| Rule::ExtensionContent)?;
-    extensions.content::<ExternalSenders>().map_err(|_| Rule::ExtensionContent)?;
+    let senders = extensions.content::<ExternalSenders>().map_err(|_| Rule::ExtensionContent)?;
+    let is_valid =
+        |sender: &ExternalSender| config.authentication.is_valid(&sender.credential, &sender.signature_key);
+    if !senders.is_none_or(|senders| senders.0.iter().all(is_valid)) {
+        return Err(Rule::ExternalSenderCredential.into());
+    }
 
     let marked = match extensions.data(ExtensionType::DMLS) {
         Some([]) => true,

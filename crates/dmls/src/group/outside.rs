@@ -44,7 +44,7 @@ impl GroupPlace {
             group_id: self.context.group_id.clone(),
             epoch: self.context.epoch,
             sender,
-            authenticated_data: Vec::new(),
+            authenticated_data: self.dmls_epoch.as_ref().map_or_else(Vec::new, |id| id.as_bytes().to_vec()),
             content: Content::Proposal(proposal),
         };
         let key = identity.signer().private();

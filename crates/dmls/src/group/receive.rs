@@ -6,6 +6,7 @@ use crate::codec::{Decode, Encode};
 use crate::crypto::Tag;
 use crate::epoch::{Claim, CommitSummary, Epoch, Member, PathKeys, Rules, StoredProposal};
 use crate::error::{Error, Limit, Rule, Usage};
+use crate::extension::Extensions;
 use crate::framing::{AuthenticatedContent, Content, ContentType, MlsMessage, Sender, Verified};
 use crate::key_schedule::{EpochId, KeySchedule};
 use crate::time::Time;
@@ -283,7 +284,16 @@ impl Group {
             return Ok(Outcome::Duplicate);
         }
         let sender = content.content.sender;
-        epoch.public().check_proposal(Rules::received(&self.config, arrival.now), proposal, sender)?;
+        let rules = Rules::received(&self.config, arrival.now);
+        epoch.public().check_proposal(rules, &Extensions::new(), proposal, sender)?;
+        // What comes from outside is not signed with the GroupContext, so siblings could not be told apart (R14).
+        let is_outside = !matches!(sender, Sender::Member(_));
+        if is_outside
+            && self.config.wants_extension()
+            && content.content.authenticated_data != epoch.id.as_bytes()
+        {
+            return Err(Rule::EpochHeader.into());
+        }
         self.store_proposal(plan, epoch, &reference, proposal.clone(), sender, None)?;
         Ok(Outcome::Proposal(ReceivedProposal {
             epoch: epoch.id.clone(),

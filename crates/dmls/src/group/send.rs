@@ -153,7 +153,7 @@ impl Group {
             return Err(Usage::GroupEnded.into());
         }
         let sender = Sender::Member(epoch.own_leaf());
-        epoch.public().check_proposal(self.rules(now), &proposal, sender)?;
+        epoch.public().check_proposal(self.rules(now), &epoch.context().extensions, &proposal, sender)?;
         let content = Content::Proposal(proposal.clone());
         let content = epoch.sign(epoch.handshake_format(&self.config), Vec::new(), content)?;
         let reference = self.suite.proposal_ref(&content.to_bytes());

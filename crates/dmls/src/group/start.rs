@@ -26,6 +26,7 @@ pub struct Founding {
     group: Group,
     changes: Changes,
     commit: Option<Vec<u8>>,
+    pub(super) successor_of: Option<Psk>,
 }
 
 impl Founding {
@@ -37,6 +38,11 @@ impl Founding {
     /// The external commit to send to all members, if we join by one.
     pub fn commit(&self) -> Option<&[u8]> {
         self.commit.as_deref()
+    }
+
+    /// The group, to look at.
+    pub fn group(&self) -> &Group {
+        &self.group
     }
 
     /// The group.
@@ -100,8 +106,8 @@ impl Group {
         };
         let rules = Rules::new(&config, now);
         let psks = PskLookup(&|id| joiner_psk(&config, id));
-        let epoch = epoch::join(rules, own, &welcome, ratchet_tree, psks)?;
-        Ok(Self::begin(config, None, None, Box::new(epoch), None))
+        let (epoch, successor_of) = epoch::join(rules, own, &welcome, ratchet_tree, psks)?;
+        Ok(Founding { successor_of, ..Self::begin(config, None, None, Box::new(epoch), None) })
     }
 
     /// Joins by ourselves with a MLSMessage(GroupInfo) (RFC 9420 s12.4.3.2). A former self with the same signature key is
@@ -168,6 +174,6 @@ impl Group {
             group.apply(effect);
         }
         let commit = commit.map(|message| group.wrap(message, &parent.unwrap_or_default()));
-        Founding { group, changes, commit }
+        Founding { group, changes, commit, successor_of: None }
     }
 }

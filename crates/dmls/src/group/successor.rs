@@ -9,7 +9,7 @@ use crate::error::{Error, Rule, Usage};
 use crate::key_schedule::ResumptionPsk;
 use crate::message::{Psk, ReInit, ResumptionPskUsage};
 
-use super::Group;
+use super::{Founding, Group};
 
 impl Group {
     /// What replaces this group, if a reinit ended it: nothing more can be sent in it.
@@ -39,9 +39,13 @@ impl Group {
         })
     }
 
-    /// Checks a group that was joined with [`Group::successor_psk`] (RFC 9420 s12.4.3.1): after a reinit, the parameters
+    /// Checks a group before it is joined (RFC 9420 s12.4.3.1): its Welcome must name [`Group::successor_psk`]; after a reinit, the parameters
     /// that it asked for and all of our members; of a branch, the same version and suite and none but our members.
-    pub fn check_successor(&self, successor: &Group) -> Result<(), Error> {
+    pub fn check_successor(&self, founding: &Founding) -> Result<(), Error> {
+        if founding.successor_of != Some(self.successor_psk()) {
+            return Err(Rule::WelcomePsk.into());
+        }
+        let successor = founding.group();
         let (old, new) = (self.head_epoch().context(), successor.head_epoch().context());
         if new.epoch != 1 {
             return Err(Rule::WelcomePsk.into());

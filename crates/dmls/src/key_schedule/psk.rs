@@ -47,8 +47,29 @@ pub(crate) struct PskLookup<'a>(pub &'a dyn Fn(&PreSharedKeyId) -> Option<Secret
 impl PskLookup<'_> {
     /// The combined secret of all keys in a commit or a Welcome, in their order.
     pub(crate) fn psk_secret(&self, suite: &Suite, ids: &[PreSharedKeyId]) -> Result<PskSecret, Rule> {
+        // PSKLabel counts them in 16 bits.
+        if ids.len() > usize::from(u16::MAX) {
+            return Err(Rule::PskCount);
+        }
         let resolve = |id: &PreSharedKeyId| Some(ResolvedPsk { id: id.clone(), secret: (self.0)(id)? });
         let psks: Option<Vec<_>> = ids.iter().map(resolve).collect();
         Ok(PskSecret::derive(suite, &psks.ok_or(Rule::PskUnknown)?))
+    }
+}
+
+#[cfg(all(test, any(feature = "aws-lc-rs", feature = "rustcrypto")))]
+mod tests {
+    use super::*;
+    use crate::message::Psk;
+    use crate::{CipherSuite, Config};
+
+    #[test]
+    fn no_more_keys_than_the_label_can_count() {
+        let suite = Config::default().provider.suite(CipherSuite::X25519_AES128).unwrap();
+        let lookup = PskLookup(&|_| None);
+        let id = PreSharedKeyId { psk: Psk::External(Vec::new()), psk_nonce: Vec::new() };
+        let many = vec![id; 1 << 16];
+        assert_eq!(lookup.psk_secret(&suite, &many).unwrap_err(), Rule::PskCount);
+        assert_eq!(lookup.psk_secret(&suite, &many[1..]).unwrap_err(), Rule::PskUnknown);
     }
 }

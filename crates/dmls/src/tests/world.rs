@@ -125,7 +125,11 @@ impl World {
     pub(super) fn framed(&self, sender: Sender, content: Content) -> FramedContent {
         let context = self.mallory.head_epoch().context();
         let (group_id, epoch) = (context.group_id.clone(), context.epoch);
-        FramedContent { group_id, epoch, sender, authenticated_data: Vec::new(), content }
+        // R14: what comes from outside names the epoch under its signature.
+        let is_outside = matches!(sender, Sender::External(_) | Sender::NewMemberProposal);
+        let authenticated_data =
+            if is_outside { self.mallory.head().as_bytes().to_vec() } else { Vec::new() };
+        FramedContent { group_id, epoch, sender, authenticated_data, content }
     }
 
     /// Signed for the current epoch; a commit gets a confirmation tag, which is wrong.

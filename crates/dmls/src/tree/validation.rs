@@ -127,6 +127,12 @@ impl LeafValidator<'_> {
         if !capabilities.supports_credential(leaf.credential.credential_type()) {
             return Err(Rule::LeafOwnCredential);
         }
+        // s11.1: "all members of the group need to support the cipher suite and protocol version in use".
+        if !capabilities.versions.contains(&ProtocolVersion::MLS10)
+            || !capabilities.cipher_suites.contains(&self.suite.code())
+        {
+            return Err(Rule::LeafSuite);
+        }
         if !capabilities.support_all(&leaf.extensions) {
             return Err(Rule::LeafExtensions);
         }

@@ -109,6 +109,8 @@ fn what_holds_at_every_stage() {
         let scene = Scene::new();
         let check = |change: fn(&mut LeafNode)| scene.check(stage, change).unwrap_err();
         assert_eq!(check(|leaf| leaf.capabilities.credentials.clear()), Rule::LeafOwnCredential);
+        assert_eq!(check(|leaf| leaf.capabilities.versions.clear()), Rule::LeafSuite);
+        assert_eq!(check(|leaf| leaf.capabilities.cipher_suites.clear()), Rule::LeafSuite);
         assert_eq!(check(|leaf| leaf.extensions.set(EXTENSION, vec![])), Rule::LeafExtensions);
         // Default types need not be listed.
         let default = scene.check(stage, |leaf| leaf.extensions.set(ExtensionType::APPLICATION_ID, vec![]));
