@@ -109,7 +109,7 @@ pub struct Lost {
     pub commit: Option<CommitSummary>,
 }
 
-/// A commit that removes us.
+/// A commit that removes us. If its branch wins and the network is whole, drop the group: what it holds stays until then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removed {
     /// The epoch in which it was made.

@@ -25,7 +25,7 @@ pub struct Step<'g, T> {
 }
 
 impl<T> Step<'_, T> {
-    /// What will have happened.
+    /// What will have happened. A message in it must not leave before the step is applied: its key would be used again.
     pub fn outcome(&self) -> &T {
         &self.outcome
     }
