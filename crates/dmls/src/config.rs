@@ -120,8 +120,12 @@ pub struct Limits {
     pub message_size: usize,
     /// Leaves of a tree.
     pub members: u32,
-    /// Proposals stored in one epoch: each can be as large as a KeyPackage.
+    /// Proposals stored in one epoch.
     pub proposals: usize,
+    /// Of these, from any one sender: none can take the room of the others.
+    pub proposals_per_sender: usize,
+    /// Bytes of a stored proposal. A KeyPackage with a chain of certificates is some KiB.
+    pub proposal_size: usize,
     /// How far a generation may be ahead of the last one: each step costs three hashes.
     pub forward_generations: u32,
     /// Keys of skipped generations kept for each sender: they wait for late messages.
@@ -138,7 +142,7 @@ pub struct Limits {
     pub resumption_psks: u64,
     /// Messages held until their epoch is known.
     pub held_messages: usize,
-    /// Bytes of all of them.
+    /// Bytes of all of them; one alone may have half of it, so that none drives all others out.
     pub held_bytes: usize,
     /// Of these, for any one epoch.
     pub held_per_epoch: usize,
@@ -150,6 +154,8 @@ impl Default for Limits {
             message_size: 16 << 20,
             members: 1 << 16,
             proposals: 1 << 10,
+            proposals_per_sender: 1 << 6,
+            proposal_size: 1 << 16,
             forward_generations: 1 << 10,
             kept_generations: 1 << 8,
             children: 1 << 5,
@@ -158,7 +164,7 @@ impl Default for Limits {
             known_epochs: 1 << 10,
             resumption_psks: 1 << 4,
             held_messages: 1 << 10,
-            held_bytes: 16 << 20,
+            held_bytes: 64 << 20,
             held_per_epoch: 1 << 8,
         }
     }

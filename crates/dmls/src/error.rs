@@ -248,7 +248,7 @@ reasons! {
     Limit {
         MessageSize: "the message is larger than Limits::message_size";
         TreeSize: "the tree would have more leaves than Limits::members";
-        Proposals: "the epoch holds Limits::proposals proposals";
+        Proposals: "the epoch holds Limits::proposals proposals, or too many of this sender, or this one is too large";
         ForwardRatchet: "the generation is further ahead than Limits::forward_generations";
         Children: "the epoch has Limits::children children";
         Pending: "the group has Limits::pending own commits that are not confirmed";

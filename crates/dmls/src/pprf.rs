@@ -111,6 +111,11 @@ impl Pprf {
         out
     }
 
+    /// Length of its inputs and secrets in bytes.
+    pub(crate) fn nh(&self) -> usize {
+        self.nh
+    }
+
     /// How many node secrets are stored.
     pub(crate) fn live_nodes(&self) -> usize {
         self.secrets.len() / self.nh

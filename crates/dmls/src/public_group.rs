@@ -1,7 +1,8 @@
 //! A group as an observer sees it: the same graph without secrets, for delivery services.
 //!
 //! An observer follows the PublicMessages of a group. It checks everything that needs no secret: signatures, proposals,
-//! update paths, trees. It can't check membership tags and confirmation tags, so a member can make an observer follow a
+//! update paths, trees. It can't check membership tags and confirmation tags, so anybody whom the
+//! authentication service accepts can make an observer follow a
 //! commit that the members refuse; what an observer knows is for routing and bookkeeping, never for trust.
 
 use std::collections::BTreeMap;
@@ -210,7 +211,8 @@ impl PublicGroup {
         Ok(outcome)
     }
 
-    /// The epoch in which the message's signature verifies. That covers the GroupContext, so it is the right one.
+    /// The epoch in which the message's signature verifies. Of members and joiners that covers the GroupContext, so it is the
+    /// right one; a proposal from outside may stand in a sibling instead.
     fn locate(
         &self,
         content: &AuthenticatedContent,

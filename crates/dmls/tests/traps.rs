@@ -498,9 +498,10 @@ fn held_messages_are_bounded_and_survive_a_restart() {
         b.receive(&with_header(&messages[0], &[unknown; 32]), SPLIT).unwrap();
     }
     assert_eq!((b.group.held(), b.count(b'h')), (5, 5));
-    let long = a.send(&[0; 4096], rng);
-    assert_eq!(b.receive(&with_header(&long, &[1; 32]), SPLIT).unwrap_err(), Limit::Held.into());
+    // One alone may not drive all others out.
     let long = a.send(&[0; 3000], rng);
+    assert_eq!(b.receive(&with_header(&long, &[1; 32]), SPLIT).unwrap_err(), Limit::Held.into());
+    let long = a.send(&[0; 1500], rng);
     b.receive(&with_header(&long, &[1; 32]), SPLIT).unwrap();
     let bytes: usize = b.records.iter().filter(|(key, _)| key[0] == b'h').map(|(_, value)| value.len()).sum();
     assert!(bytes < 4096 + 5 * 50, "{bytes} bytes");
@@ -583,7 +584,7 @@ fn a_commit_that_was_given_up_and_won_can_only_be_followed_by_a_new_self() {
 }
 
 #[test]
-fn commits_that_remove_us_are_limited_like_children() {
+fn commits_that_remove_us_take_no_room_from_children_and_are_limited() {
     let rng = &mut rng(16);
     let limits = Limits { children: 4, ..Limits::default() };
     let config = Config { limits, ..config() };
@@ -594,11 +595,19 @@ fn commits_that_remove_us_are_limited_like_children() {
         a.run(|group| group.abandon(&sent.id)).unwrap();
         let outcome = c.receive(&sent.message, SPLIT);
         match outcome {
-            Ok(Outcome::Removed(_)) if n < 4 => {}
-            Err(Error::Limit(Limit::Children)) if n >= 4 => {}
+            Ok(Outcome::Removed(_)) => {}
             other => panic!("{n}: {other:?}"),
         }
     }
+    // Those beyond the limit are not noted: they come again as new, and the records stay as they are.
+    let before = c.group.snapshot().size();
+    let sent = a.run(|group| group.commit().remove(leaf).stage(NOW, rng)).unwrap();
+    a.run(|group| group.abandon(&sent.id)).unwrap();
+    c.receive(&sent.message, SPLIT).unwrap();
+    assert!(c.group.snapshot().size() <= before + 64);
+    // And an honest commit is still welcome.
+    let sent = a.stage(rng);
+    assert!(matches!(c.receive(&sent.message, SPLIT), Ok(Outcome::Commit(_))));
 }
 
 #[test]
@@ -665,4 +674,40 @@ fn a_commit_that_comes_after_the_lifetime_of_whom_it_adds_is_valid_but_nobody_ma
         assert!(matches!(member.receive(&sent.message, at).unwrap(), Outcome::Commit(_)));
         assert_eq!(member.group.head(), alice.group.head());
     }
+}
+
+#[test]
+fn no_sender_takes_the_room_of_the_others_and_no_proposal_is_huge() {
+    let rng = &mut rng(21);
+    let limits = Limits { proposals_per_sender: 2, proposal_size: 200, ..Limits::default() };
+    let config = Config { limits, ..config() };
+    let (mut a, mut b, mut c) = trio(&config, 21);
+    let psk = Psk::External(common::PSK.to_vec());
+    for n in 0..3 {
+        let proposed = a.run(|group| group.propose_psk(psk.clone(), NOW, rng));
+        assert_eq!(proposed.is_ok(), n < 2);
+        if let Ok(proposed) = proposed {
+            b.receive(&proposed.message, SPLIT).unwrap();
+        }
+    }
+    let other = c.run(|group| group.propose_psk(psk.clone(), NOW, rng)).unwrap();
+    assert!(matches!(b.receive(&other.message, SPLIT), Ok(Outcome::Proposal(_))));
+    let add = key_package(&identity("dave", rng), rng).key_package().clone();
+    let refused = c.run(|group| group.propose_add(add, NOW, rng)).map(|_| ()).unwrap_err();
+    assert_eq!(refused, Limit::Proposals.into());
+}
+
+#[test]
+fn a_proposal_of_ours_that_was_never_sent_does_not_lock_us_out() {
+    let rng = &mut rng(22);
+    let (mut a, mut b) = pair(&config(), 22);
+    let psk = Psk::External(common::PSK.to_vec());
+    a.run(|group| group.propose_psk(psk, NOW, rng)).unwrap();
+    // The process dies before it is sent.
+    a.restart();
+    let sent = a.stage(rng);
+    assert_eq!(sent.commit.psks, 1);
+    a.confirm(&sent, SPLIT);
+    assert!(matches!(b.receive(&sent.message, SPLIT), Ok(Outcome::Commit(_))));
+    assert_eq!(a.group.head(), b.group.head());
 }

@@ -74,11 +74,9 @@ impl Epoch {
         let mut list: Vec<_> = by_value().collect();
         for reference in &references {
             let stored = self.proposals.get(reference).ok_or(Usage::UnknownProposal)?;
-            list.push(Proposed {
-                proposal: &stored.proposal,
-                sender: stored.sender,
-                reference: Some(reference),
-            });
+            // Our own by value: whether the others ever got the proposal, nobody can know after a crash.
+            let reference = Some(reference).filter(|_| stored.sender != own);
+            list.push(Proposed { proposal: &stored.proposal, sender: stored.sender, reference });
         }
         let provisional = self.public().apply_proposals(rules, Committer::Member(self.own_leaf()), &list)?;
         let with_path = provisional.needs_path || !request.omit_path;
@@ -165,8 +163,8 @@ impl Epoch {
         Ok(NewTree { tree: path.tree.clone(), private: path.private.duplicate(), path: Some(path) })
     }
 
-    /// The stored proposals that can be committed with the given ones: all if they fit together, else greedily in the
-    /// order of arrival, removes first (RFC 9420 s12.2 prefers them).
+    /// The stored proposals that can be committed with the given ones: all if they fit together, else what fits,
+    /// in the order that RFC 9420 s12.2 prefers.
     fn choose_references(
         &self,
         rules: Rules<'_>,
@@ -183,8 +181,7 @@ impl Epoch {
             Proposal::ReInit(_) => (3, s.order),
             _ => (2, s.order),
         });
-        let mut list = by_value;
-        let mut chosen = Vec::new();
+        let mut candidates = Vec::new();
         for (reference, stored) in stored {
             let proposed =
                 Proposed { proposal: &stored.proposal, sender: stored.sender, reference: Some(reference) };
@@ -195,29 +192,45 @@ impl Epoch {
                 continue;
             }
             touched.extend(proposed.touches());
-            chosen.push((stored.order, reference.clone()));
-            list.push(proposed);
+            candidates.push(proposed);
         }
-        let committer = Committer::Member(self.own_leaf());
-        if self.public().apply_proposals(rules, committer, &list).is_err() {
-            // Something does not fit: take one after the other, as long as the list stays valid.
-            list.truncate(list.len() - chosen.len());
-            chosen.retain(|(_, reference)| {
-                let Some((reference, stored)) = self.proposals.get_key_value(reference) else { return false };
-                list.push(Proposed {
-                    proposal: &stored.proposal,
-                    sender: stored.sender,
-                    reference: Some(reference),
-                });
-                let fits = self.public().apply_proposals(rules, committer, &list).is_ok();
-                if !fits {
-                    list.pop();
-                }
-                fits
-            });
-        }
+        let given = by_value.len();
+        let mut list = by_value;
+        self.add_fitting(rules, &mut list, &candidates, &mut { Self::MISFITS });
+        let chosen = list[given..].iter().filter_map(|proposed| proposed.reference);
+        let mut chosen: Vec<_> =
+            chosen.map(|r| (self.proposals.get(r).map(|s| s.order), r.clone())).collect();
         chosen.sort();
         chosen.into_iter().map(|(_, reference)| reference).collect()
+    }
+
+    /// How many lists that don't fit are tried: each costs a verification of every leaf in it. What is left then waits for
+    /// the next commit.
+    const MISFITS: u32 = 32;
+
+    /// Adds what fits: all of it, or of each half what fits.
+    fn add_fitting<'a>(
+        &self,
+        rules: Rules<'_>,
+        list: &mut Vec<Proposed<'a>>,
+        rest: &[Proposed<'a>],
+        misfits: &mut u32,
+    ) {
+        if rest.is_empty() || *misfits == 0 {
+            return;
+        }
+        let before = list.len();
+        list.extend_from_slice(rest);
+        if self.public().apply_proposals(rules, Committer::Member(self.own_leaf()), list).is_ok() {
+            return;
+        }
+        list.truncate(before);
+        *misfits -= 1;
+        if rest.len() > 1 {
+            let (one, other) = rest.split_at(rest.len() / 2);
+            self.add_fitting(rules, list, one, misfits);
+            self.add_fitting(rules, list, other, misfits);
+        }
     }
 
     /// The Welcome for those whom a commit adds; this is the epoch that it makes.

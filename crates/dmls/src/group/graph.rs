@@ -106,6 +106,14 @@ impl Graph {
         if !nodes.get(&head)?.is_full() {
             return None;
         }
+        // Numbers rise along edges, so there are no cycles.
+        let rises = |node: &Node| {
+            let parent = node.parent.as_ref().and_then(|parent| nodes.get(parent));
+            parent.is_none_or(|parent| parent.number.checked_add(1) == Some(node.number))
+        };
+        if !nodes.values().all(rises) {
+            return None;
+        }
         let mut graph =
             Self { nodes: BTreeMap::new(), children: BTreeMap::new(), commits: BTreeMap::new(), head };
         for (id, node) in nodes {

@@ -94,7 +94,7 @@ impl HeldMessages {
     /// What is held is not authenticated: whoever can send garbage could fill any room. Dropping the oldest lets
     /// garbage wash out; the delivery service or the sender can deliver again what was dropped.
     pub(crate) fn make_room(&self, waits_for: &Held, length: usize, limits: &Limits) -> Option<Vec<Vec<u8>>> {
-        if length > limits.held_bytes || limits.held_messages == 0 || limits.held_per_epoch == 0 {
+        if length > limits.held_bytes / 2 || limits.held_messages == 0 || limits.held_per_epoch == 0 {
             return None;
         }
         let mut oldest: Vec<_> = self.messages.iter().collect();

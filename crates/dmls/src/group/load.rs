@@ -121,7 +121,7 @@ impl Node {
 
     /// The node of an epoch that is deleted before it begins.
     pub(super) fn without_state(&self) -> Self {
-        Self::from_record(self.to_record(), State::Known)
+        Self::from_record(NodeRecord { resumption: None, ..self.to_record() }, State::Known)
     }
 }
 
@@ -165,6 +165,7 @@ struct Loader<'a> {
     suite: Suite,
     records: Records<'a>,
     trees: TreeLoader,
+    schedule: KeySchedule,
 }
 
 impl Loader<'_> {
@@ -179,6 +180,9 @@ impl Loader<'_> {
         let Some(processing) = processing else { return Ok(State::Readable(Box::new(reading))) };
         let init = self.records.get(Key::Init(id)).ok_or(RecordsError::Missing("an epoch's init secret"))?;
         let next_init: NextInit = decode("an epoch's init secret", init)?;
+        if !next_init.fits(&suite, self.schedule) {
+            return Err(RecordsError::Inconsistent("an epoch's init secret").into());
+        }
         let proposals = self.proposals(id)?;
         let epoch: Epoch = processing.into_epoch(id.clone(), reading, next_init, proposals)?;
         Ok(State::Full(Box::new(epoch)))
@@ -234,7 +238,7 @@ impl Group {
         }
         let code = group.cipher_suite;
         let suite = config.provider.suite(code).ok_or(Unsupported::CipherSuite(code))?;
-        let mut loader = Loader { suite, records, trees: TreeLoader::default() };
+        let mut loader = Loader { suite, records, trees: TreeLoader::default(), schedule: config.schedule };
 
         let mut nodes = BTreeMap::new();
         for (id, bytes) in loader.records.with_prefix(vec![b'n']).collect::<Vec<_>>() {
@@ -246,6 +250,9 @@ impl Group {
         for (commit, bytes) in loader.records.with_prefix(vec![b'o']).collect::<Vec<_>>() {
             let record: PendingRecord = decode("a pending commit", bytes)?;
             let state = loader.state(&record.id)?;
+            if !matches!(state, State::Full(_)) {
+                return Err(RecordsError::Missing("the epoch of a pending commit").into());
+            }
             let node = Node::from_record(record.node, state);
             let stored =
                 PendingCommit { message: record.message, welcome: record.welcome, id: record.id, node };

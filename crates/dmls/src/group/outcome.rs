@@ -92,7 +92,8 @@ pub struct NewEpoch {
     pub head_moved: bool,
     /// The branch that the head left, oldest first: what it did is undone.
     pub lost: Vec<Lost>,
-    /// Of our own commit: MLSMessage(Welcome) for those whom it adds. Nobody can join before.
+    /// Of our own commit: MLSMessage(Welcome) for those whom it adds. Nobody can join before. Keep it in the transaction that
+    /// writes the step's changes: it is not given again.
     pub welcome: Option<Vec<u8>>,
     /// Held messages that can be processed now, by [`crate::Group::resume`].
     pub ready: usize,
@@ -116,7 +117,8 @@ pub struct Removed {
     pub parent: EpochId,
     /// What it does.
     pub commit: CommitSummary,
-    /// Whether its branch wins over the one that we are on: then we are out.
+    /// Whether its branch wins over the one that we are on: then we are out. That is what the committer claims: who is
+    /// removed can't verify the tag.
     pub wins: bool,
 }
 

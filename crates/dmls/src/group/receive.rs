@@ -312,7 +312,12 @@ impl Group {
         sender: Sender,
         own_update: Option<std::sync::Arc<crate::crypto::HpkePrivateKey>>,
     ) -> Result<(), Error> {
-        if epoch.proposals.len() >= self.config.limits.proposals {
+        let limits = &self.config.limits;
+        let same = epoch.proposals.values().filter(|stored| stored.sender == sender).count();
+        if epoch.proposals.len() >= limits.proposals
+            || same >= limits.proposals_per_sender
+            || proposal.to_bytes().len() > limits.proposal_size
+        {
             return Err(Limit::Proposals.into());
         }
         let order = epoch.proposals.values().map(|stored| stored.order.saturating_add(1)).max().unwrap_or(0);
@@ -334,13 +339,21 @@ impl Group {
         let rules = Rules::received(&self.config, arrival.now);
         let processed =
             self.with_psks(&parent.id, |psks| parent.process_commit(rules, content, psks, keys))?;
+        if processed.tag.as_bytes().len() != self.suite.nh() {
+            return Err(Rule::ConfirmationTag.into());
+        }
         let Some(epoch) = processed.child else {
             let removed = Removed {
                 parent: parent.id.clone(),
                 commit: processed.summary,
                 wins: self.removal_wins(&parent.id, &processed.tag),
             };
-            plan.add_removal(self, &parent.id, commit_id, processed.tag);
+            // Its tag can't be verified, so one member could send any number of them: they have a limit of their own, and
+            // take no room from children.
+            let noted = self.graph.node(&parent.id).map_or(0, |node| node.removals.len());
+            if noted < self.config.limits.children {
+                plan.add_removal(self, &parent.id, commit_id, processed.tag);
+            }
             return Ok(Outcome::Removed(Box::new(removed)));
         };
         if self.graph.node(&epoch.id).is_some() {
@@ -356,6 +369,7 @@ impl Group {
         let head = self.settle(plan, &child, &mut outcome);
         if !arrival.retain && head != id {
             node.state = State::Known;
+            node.resumption = None;
         }
         plan.add_epoch(self, id.clone(), node);
         self.retain(plan, &head, Some(&child), arrival.retain);
@@ -364,8 +378,7 @@ impl Group {
 
     fn check_children(&self, parent: &EpochId) -> Result<(), Limit> {
         let pending = self.pending.values().filter(|p| p.node.parent.as_ref() == Some(parent)).count();
-        let removals = self.graph.node(parent).map_or(0, |node| node.removals.len());
-        let children = self.graph.children(parent).len() + removals + pending;
+        let children = self.graph.children(parent).len() + pending;
         if children >= self.config.limits.children { Err(Limit::Children) } else { Ok(()) }
     }
 

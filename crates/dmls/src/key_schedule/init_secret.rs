@@ -81,6 +81,14 @@ impl NextInit {
         }
     }
 
+    /// Whether it is of this key schedule and suite.
+    pub(crate) fn fits(&self, suite: &Suite, schedule: KeySchedule) -> bool {
+        match self {
+            Self::Linear(secret) => schedule == KeySchedule::Rfc9420 && secret.0.len() == suite.nh(),
+            Self::Punctured(pprf) => schedule == KeySchedule::Dmls && pprf.nh() == suite.nh(),
+        }
+    }
+
     /// The encoding, for storage.
     pub(crate) fn record(&self) -> Zeroizing<Vec<u8>> {
         match self {
