@@ -241,6 +241,7 @@ impl World<'_> {
         log.take();
         let group = players[player].group.as_mut().ok_or("a player without a group")?;
         let group_id = group.id().to_vec();
+        let before = group.members_of(epoch).map_or(0, |members| members.len());
         let mut builder = group.commit().at(epoch).authenticated_data(b"transcript".to_vec());
         for key_package in key_packages {
             builder = builder.add(key_package);
@@ -255,7 +256,13 @@ impl World<'_> {
             let usage = ResumptionPskUsage::Application;
             builder = builder.psk(Psk::Resumption { usage, group_id, epoch });
         }
-        let sent = apply(builder.stage(NOW, *rng), "commit")?;
+        let step = builder.stage(NOW, *rng).at("commit")?;
+        let commit = &step.outcome().commit;
+        // Stored removals may leave the committer alone, without a path to write down (R7): it does not go through with it.
+        if before + commit.added.len() < commit.removed.len() + 2 {
+            return Ok(());
+        }
+        let sent = step.apply();
         let secrets = log.take();
         let arrival = self.arrival();
         let confirmed = apply(self.group(player)?.confirm(&sent.id, arrival), "confirm")?;
