@@ -8,7 +8,7 @@ use crate::extension::{Extensions, RequiredCapabilities};
 use crate::framing::Sender;
 use crate::key_package::KeyPackage;
 use crate::message::{PreSharedKeyId, Proposal, ReInit};
-use crate::tree::{LeafIndex, LeafNode, RatchetTree};
+use crate::tree::{LeafIndex, LeafNode, LeafValidator, RatchetTree};
 
 use super::join::is_successor_psk;
 use super::public::check_context_extensions;
@@ -117,9 +117,12 @@ impl PublicEpoch {
             Committer::Joiner(leaf) => self.check_joiner_list(rules, leaf, list)?,
         }
         let mut provisional = self.collect(rules, list)?;
-        self.apply_updates(rules, &mut provisional, list)?;
+        // The new extensions count for every leaf (s12.3).
+        let extensions = provisional.extensions.clone();
+        let validator = self.validator(rules, &extensions);
+        self.apply_updates(&validator, &mut provisional, list)?;
         self.apply_removes(&mut provisional, list)?;
-        self.apply_adds(rules, &mut provisional, list)?;
+        self.apply_adds(&validator, rules.config.limits.members, &mut provisional, list)?;
         self.check_result(&provisional, list)?;
         Ok(provisional)
     }
@@ -231,12 +234,10 @@ impl PublicEpoch {
 
     fn apply_updates(
         &self,
-        rules: Rules<'_>,
+        validator: &LeafValidator<'_>,
         provisional: &mut Provisional,
         list: &[Proposed<'_>],
     ) -> Result<(), Error> {
-        let extensions = provisional.extensions.clone();
-        let validator = self.validator(rules, &extensions);
         for proposed in list {
             if let (Proposal::Update(leaf), Sender::Member(index)) = (proposed.proposal, proposed.sender) {
                 validator.update(leaf, index, self.member(index)?)?;
@@ -260,12 +261,11 @@ impl PublicEpoch {
 
     fn apply_adds(
         &self,
-        rules: Rules<'_>,
+        validator: &LeafValidator<'_>,
+        max_members: u32,
         provisional: &mut Provisional,
         list: &[Proposed<'_>],
     ) -> Result<(), Error> {
-        let extensions = provisional.extensions.clone();
-        let validator = self.validator(rules, &extensions);
         for proposed in list {
             if let Proposal::Add(key_package) = proposed.proposal {
                 validator.key_package(key_package)?;
@@ -273,8 +273,7 @@ impl PublicEpoch {
                 if provisional.tree.has_signature_key(&key_package.leaf_node.signature_key) {
                     return Err(Rule::RepeatedClient.into());
                 }
-                let (tree, leaf) =
-                    provisional.tree.add(key_package.leaf_node.clone(), rules.config.limits.members)?;
+                let (tree, leaf) = provisional.tree.add(key_package.leaf_node.clone(), max_members)?;
                 provisional.tree = tree;
                 provisional.added.push((leaf, key_package.clone()));
             }
