@@ -44,6 +44,11 @@ opaque_type! {
     pub struct EpochId;
 }
 
+opaque_type! {
+    /// Names a commit: the hash of its MLSMessage. Epoch 0 is named by the hash of its first MLSMessage(GroupInfo) (R15).
+    pub struct CommitId;
+}
+
 secret_type! {
     /// `path_secret[n+1]` of the update path, or zero without one (RFC 9420 s7.4, s12.4.1).
     pub(crate) struct CommitSecret;
