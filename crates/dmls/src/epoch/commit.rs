@@ -102,7 +102,7 @@ impl Epoch {
         let (init, puncture) = self.child_init(rules, last_path_secret, &context)?;
         let commit_secret = CommitSecret::derive(self.suite(), last_path_secret);
         let derived = DerivedEpoch::derive(rules, self.public(), &context, &init, &commit_secret, &psk);
-        let key = &derived.expanded.secrets.confirmation_key;
+        let key = &derived.expanded.confirmation_key;
         let tag = key.tag(self.suite(), &context.confirmed_transcript_hash);
         content.auth.confirmation_tag = Some(tag.clone());
         let outgoing = self.protect(rules.config, content, rng)?;

@@ -58,7 +58,7 @@ fn key_schedule_epoch(
         ("exporter_secret", secrets.exporter.as_bytes()),
         ("epoch_authenticator", secrets.epoch_authenticator.as_bytes()),
         ("external_secret", secrets.external.as_bytes()),
-        ("confirmation_key", secrets.confirmation_key.as_bytes()),
+        ("confirmation_key", expanded.confirmation_key.as_bytes()),
         ("membership_key", secrets.membership_key.as_bytes()),
         ("resumption_psk", secrets.resumption_psk.as_bytes()),
     ] {
