@@ -137,6 +137,7 @@ reasons! {
         Ciphertext = "6.3.1:ciphertext": "the ciphertext does not decrypt";
         Padding = "6.3.1:padding": "the padding is not all zero";
         MessageKeyUsed = "9.2:key-used": "the message key was used already";
+        MessageKeyTooOld = "9.2:key-too-old": "the message key was dropped: the message is too old";
         // Leaf nodes.
         LeafCredential = "7.3:credential": "the authentication service refuses the credential";
         LeafSignature = "7.3:signature": "the signature of the leaf node does not verify";
