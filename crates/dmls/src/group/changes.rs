@@ -5,7 +5,7 @@
 //! ```text
 //! g                       format, suite, schedule, head
 //! n epoch                 a node of the graph
-//! e epoch                 an epoch's fixed part       i epoch   what its children start from
+//! e epoch                 an epoch's fixed part       i epoch place       what its children start from
 //! r epoch place           its secret tree             p epoch reference   a stored proposal
 //! o commit                an own commit that is not confirmed
 //! h message               a held message
@@ -69,9 +69,9 @@ impl Changes {
         self.records.insert(key.to_bytes(), None);
     }
 
-    /// Deletes what this very step was about to write of an epoch's secret tree.
-    pub(crate) fn delete_ratchets(&mut self, id: &EpochId) {
-        let prefix = [b"r", id.as_bytes()].concat();
+    /// Deletes what this very step was about to write of an epoch's secret tree (`r`) or PPRF (`i`).
+    pub(crate) fn delete_all(&mut self, kind: u8, id: &EpochId) {
+        let prefix = [&[kind], id.as_bytes()].concat();
         for (_, value) in
             self.records.range_mut(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix))
         {
@@ -92,7 +92,7 @@ pub(crate) enum Key<'a> {
     Group,
     Node(&'a EpochId),
     Epoch(&'a EpochId),
-    Init(&'a EpochId),
+    Init(&'a EpochId, &'a [u8]),
     Ratchet(&'a EpochId, secret_tree::RecordKey),
     Proposal(&'a EpochId, &'a ProposalRef),
     Pending(&'a CommitId),
@@ -112,7 +112,7 @@ impl Key<'_> {
             Self::Group => vec![b'g'],
             Self::Node(id) => join(b'n', &[id.as_bytes()]),
             Self::Epoch(id) => join(b'e', &[id.as_bytes()]),
-            Self::Init(id) => join(b'i', &[id.as_bytes()]),
+            Self::Init(id, place) => join(b'i', &[id.as_bytes(), place]),
             Self::Ratchet(id, RecordKey::Node(NodeIndex(node))) => {
                 join(b'r', &[id.as_bytes(), &[0], &node.to_be_bytes()])
             }

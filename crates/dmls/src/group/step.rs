@@ -85,7 +85,12 @@ impl Plan {
 
     pub(crate) fn puncture(&mut self, epoch: &Epoch, puncture: Option<Puncture>) {
         let Some(puncture) = puncture else { return };
-        self.changes.put(Key::Init(&epoch.id), epoch.next_init.record_after(&puncture));
+        for (place, record) in puncture.records() {
+            match record {
+                Some(record) => self.changes.put(Key::Init(&epoch.id, &place), record),
+                None => self.changes.delete(Key::Init(&epoch.id, &place)),
+            }
+        }
         self.effects.push(Effect::Puncture(epoch.id.clone(), puncture));
     }
 
@@ -101,7 +106,9 @@ impl Plan {
     /// All records of an epoch; of its tree those that `stored` does not have.
     fn epoch_records_over(&mut self, group: &Group, stored: &TreeStore, epoch: &Epoch) {
         self.changes.put(Key::Epoch(&epoch.id), epoch.record());
-        self.changes.put(Key::Init(&epoch.id), epoch.next_init.record());
+        for (place, record) in epoch.next_init.records() {
+            self.changes.put(Key::Init(&epoch.id, &place), record);
+        }
         for (place, record) in epoch.reading.messages.records() {
             self.changes.put(Key::Ratchet(&epoch.id, place), record);
         }
@@ -189,12 +196,15 @@ impl Plan {
         for (place, _) in reading.messages.records() {
             self.changes.delete(Key::Ratchet(id, place));
         }
-        self.changes.delete_ratchets(id);
+        self.changes.delete_all(b'r', id);
         group.trees.release(&group.suite, &reading.public.tree, &mut self.tree_uses, &mut self.changes);
     }
 
     fn delete_processing_records(&mut self, epoch: &Epoch) {
-        self.changes.delete(Key::Init(&epoch.id));
+        for (place, _) in epoch.next_init.records() {
+            self.changes.delete(Key::Init(&epoch.id, &place));
+        }
+        self.changes.delete_all(b'i', &epoch.id);
         for reference in epoch.proposals.keys() {
             self.changes.delete(Key::Proposal(&epoch.id, reference));
         }

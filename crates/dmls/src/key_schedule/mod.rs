@@ -27,6 +27,8 @@ mod psk;
 mod transcript;
 
 pub use group_context::GroupContext;
+#[cfg(test)]
+pub(crate) use init_secret::ChildInput;
 pub use init_secret::KeySchedule;
 pub(crate) use init_secret::{
     CommitConfirmation, InitSecret, NextInit, external_init_receiver, external_init_sender,
