@@ -122,9 +122,10 @@ pub struct Limits {
     pub proposals_per_sender: usize,
     /// Bytes of a stored proposal. A KeyPackage with a chain of certificates is some KiB.
     pub proposal_size: usize,
-    /// How far a generation may be ahead of the last one: each step costs three hashes.
+    /// How far a generation may be ahead of the last one: each step costs three hashes,
+    /// and a sender may have written that many before any of them is here.
     pub forward_generations: u32,
-    /// Keys of skipped generations kept for each sender: they wait for late messages.
+    /// Keys of skipped generations kept for each sender: they wait for late messages, in whatever order these come.
     pub kept_generations: usize,
     /// Children of one epoch of any one committer. Beyond it, a child that would win is processed all the same, and the lowest
     /// of them goes; one that would not is not processed. Each costs 8 KiB of punctured PPRF.
@@ -155,8 +156,8 @@ impl Default for Limits {
             proposals: 1 << 10,
             proposals_per_sender: 1 << 6,
             proposal_size: 1 << 16,
-            forward_generations: 1 << 10,
-            kept_generations: 1 << 8,
+            forward_generations: 1 << 12,
+            kept_generations: 1 << 10,
             children_per_committer: 1 << 3,
             pending: 1 << 3,
             epochs: 1 << 7,

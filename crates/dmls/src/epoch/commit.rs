@@ -102,7 +102,7 @@ impl Epoch {
         let (init, puncture) = self.child_init(rules, last_path_secret, &context)?;
         let commit_secret = CommitSecret::derive(self.suite(), last_path_secret);
         let derived = DerivedEpoch::derive(rules, self.public(), &context, &init, &commit_secret, &psk);
-        let key = &derived.expanded.secrets.confirmation_key;
+        let key = &derived.expanded.confirmation_key;
         let tag = key.tag(self.suite(), &context.confirmed_transcript_hash);
         content.auth.confirmation_tag = Some(tag.clone());
         let outgoing = self.protect(rules.config, content, rng)?;
@@ -249,6 +249,7 @@ impl Epoch {
         let suite = self.suite();
         let group_info = self.group_info(rules, false)?;
         let encrypted_group_info = WelcomeKeys::derive(suite, welcome)?.seal(suite, &group_info)?;
+        let info = suite.hpke_info("Welcome", &encrypted_group_info);
         let mut secrets = Vec::with_capacity(provisional.added.len());
         for (leaf, key_package) in &provisional.added {
             let group_secrets = GroupSecrets {
@@ -256,13 +257,9 @@ impl Epoch {
                 path_secret: path.and_then(|path| path.secret_for(*leaf)).map(Secret::duplicate),
                 psks: provisional.psks.clone(),
             };
-            let encrypted_group_secrets = suite.encrypt_with_label(
-                &key_package.init_key,
-                "Welcome",
-                &encrypted_group_info,
-                group_secrets.to_secret().as_bytes(),
-                rng,
-            )?;
+            let plaintext = group_secrets.to_secret();
+            let encrypted_group_secrets =
+                suite.hpke_seal(&info, &key_package.init_key, plaintext.as_bytes(), rng)?;
             secrets.push(EncryptedGroupSecrets {
                 new_member: key_package.reference(suite),
                 encrypted_group_secrets,

@@ -100,7 +100,7 @@ fn first_epoch(
     let own = tree.leaf(LeafIndex(0)).ok_or(Rule::WelcomeLeaf)?;
     validator_context.validator(rules, &context.extensions).in_tree(own, LeafIndex(0), LifetimeCheck::Now)?;
     let expanded: Expanded = epoch_secret.expand(&suite, rules.config.schedule);
-    let tag = expanded.secrets.confirmation_key.tag(&suite, &context.confirmed_transcript_hash);
+    let tag = expanded.confirmation_key.tag(&suite, &context.confirmed_transcript_hash);
     let public = PublicEpoch::new(suite, context, tree, tag);
     let private = PrivateTree::new(LeafIndex(0), private);
     Ok(Epoch::new(public, expanded, private, identity.signer().clone(), None))

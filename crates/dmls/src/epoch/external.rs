@@ -97,7 +97,7 @@ pub(crate) fn join_external(
     let commit_secret = CommitSecret(suite.derive_secret(&path.last_path_secret, "path"));
     let psk = psks.psk_secret(&suite, &provisional.psks)?;
     let derived = DerivedEpoch::derive(rules, &public, &context, &init, &commit_secret, &psk);
-    let tag = derived.expanded.secrets.confirmation_key.tag(&suite, &context.confirmed_transcript_hash);
+    let tag = derived.expanded.confirmation_key.tag(&suite, &context.confirmed_transcript_hash);
     content.auth.confirmation_tag = Some(tag.clone());
 
     let parent = group_info.extensions.data(ExtensionType::DMLS_EPOCH).map(EpochId::from);

@@ -127,7 +127,7 @@ fn check_support(public: &PublicEpoch, own: &crate::tree::LeafNode) -> Result<()
 fn enter(rules: Rules<'_>, public: &PublicEpoch, epoch_secret: EpochSecret) -> Result<Expanded, Error> {
     rules.config.log("epoch_secret", epoch_secret.as_bytes());
     let expanded = epoch_secret.expand(&public.suite, rules.config.schedule);
-    let key = &expanded.secrets.confirmation_key;
+    let key = &expanded.confirmation_key;
     let expected = key.tag(&public.suite, &public.context.confirmed_transcript_hash);
     public.confirmation_tag.verify(&expected).map_err(|_| Rule::ConfirmationTag)?;
     Ok(expanded)

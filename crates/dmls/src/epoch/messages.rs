@@ -39,6 +39,7 @@ impl From<SecretTreeError> for Error {
         match e {
             SecretTreeError::UnknownLeaf => Rule::Sender.into(),
             SecretTreeError::KeyUsed => Rule::MessageKeyUsed.into(),
+            SecretTreeError::TooOld => Rule::MessageKeyTooOld.into(),
             SecretTreeError::TooFarAhead => Limit::ForwardRatchet.into(),
             SecretTreeError::Exhausted => Usage::SenderGenerations.into(),
         }

@@ -211,7 +211,6 @@ impl Epoch {
             DerivedEpoch::derive(rules, self.public(), &transition.context, &init, &commit_secret, &psk);
         let expected = derived
             .expanded
-            .secrets
             .confirmation_key
             .tag(self.suite(), &transition.context.confirmed_transcript_hash);
         tag.verify(&expected).map_err(|_| Rule::ConfirmationTag)?;

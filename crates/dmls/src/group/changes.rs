@@ -6,7 +6,7 @@
 //! g                       format, suite, key schedule, group id, head, network, where we came from
 //! n epoch                 an epoch of the graph: parent, number, commit
 //! s epoch                 its resumption_psk
-//! e epoch                 its fixed part              i epoch ..  what its children start from
+//! e epoch                 its fixed part              i epoch place   what its children start from
 //! r epoch place           its secret tree             p epoch reference   a stored proposal
 //! o commit                an own commit that is not confirmed
 //! w commit                its Welcome, once it is confirmed and until it was sent
@@ -165,7 +165,7 @@ pub(crate) enum Key<'a> {
     Node(&'a EpochId),
     Resumption(&'a EpochId),
     Epoch(&'a EpochId),
-    Init(&'a EpochId),
+    Init(&'a EpochId, &'a [u8]),
     Ratchet(&'a EpochId, secret_tree::RecordKey),
     Proposal(&'a EpochId, &'a ProposalRef),
     Pending(&'a CommitId),
@@ -190,7 +190,7 @@ impl Key<'_> {
             Self::Node(id) => join(Kind::Node, &[id.as_bytes()]),
             Self::Resumption(id) => join(Kind::Resumption, &[id.as_bytes()]),
             Self::Epoch(id) => join(Kind::Epoch, &[id.as_bytes()]),
-            Self::Init(id) => join(Kind::Init, &[id.as_bytes()]),
+            Self::Init(id, place) => join(Kind::Init, &[id.as_bytes(), place]),
             Self::Ratchet(id, RecordKey::Node(NodeIndex(node))) => {
                 join(Kind::Ratchet, &[id.as_bytes(), &[0], &node.to_be_bytes()])
             }

@@ -68,10 +68,20 @@ impl Effect {
     pub(crate) fn write(&self, group: &Group, out: &mut Writer) {
         let changes = &mut out.changes;
         match self {
-            Self::Advance(id, advance) => write_all(changes, id, advance),
+            Self::Advance(id, advance) => {
+                for (place, record) in advance.records() {
+                    match record {
+                        Some(record) => changes.put(Key::Ratchet(id, place), record),
+                        None => changes.delete(Key::Ratchet(id, place)),
+                    }
+                }
+            }
             Self::Puncture(id, puncture) => {
-                if let Some(epoch) = group.graph.node(id).and_then(Node::full) {
-                    changes.put(Key::Init(id), epoch.next_init.record_after(puncture));
+                for (place, record) in puncture.records() {
+                    match record {
+                        Some(record) => changes.put(Key::Init(id, &place), record),
+                        None => changes.delete(Key::Init(id, &place)),
+                    }
                 }
             }
             Self::StoreProposal(id, reference, stored) => {
@@ -209,15 +219,6 @@ impl Effect {
     }
 }
 
-fn write_all(changes: &mut Changes, id: &EpochId, advance: &Advance) {
-    for (place, record) in advance.records() {
-        match record {
-            Some(record) => changes.put(Key::Ratchet(id, place), record),
-            None => changes.delete(Key::Ratchet(id, place)),
-        }
-    }
-}
-
 /// All records of a node; of its tree those that `stored` does not have.
 pub(crate) fn write_vertex(
     group: &Group,
@@ -244,7 +245,9 @@ pub(crate) fn write_vertex(
 pub(crate) fn write_epoch(group: &Group, stored: &TreeStore, epoch: &Epoch, out: &mut Writer) {
     let id = &epoch.id;
     out.changes.put(Key::Epoch(id), epoch.record());
-    out.changes.put(Key::Init(id), epoch.next_init.record());
+    for (place, record) in epoch.next_init.records() {
+        out.changes.put(Key::Init(id, &place), record);
+    }
     for (reference, proposal) in &epoch.proposals {
         out.changes.put(Key::Proposal(id, reference), proposal.record());
     }
@@ -277,7 +280,9 @@ fn delete_full(group: &Group, epoch: &Epoch, out: &mut Writer) {
 }
 
 fn delete_processing(epoch: &Epoch, out: &mut Writer) {
-    out.changes.delete(Key::Init(&epoch.id));
+    for (place, _) in epoch.next_init.records() {
+        out.changes.delete(Key::Init(&epoch.id, &place));
+    }
     out.changes.delete_all(Kind::Init, &epoch.id);
     for reference in epoch.proposals.keys() {
         out.changes.delete(Key::Proposal(&epoch.id, reference));

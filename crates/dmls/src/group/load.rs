@@ -307,11 +307,9 @@ impl Loader<'_> {
         let messages = self.messages(id, tree.size().leaves())?;
         let (reading, processing) = stored.into_reading(suite, tree, messages);
         let Some(processing) = processing else { return Ok(State::Readable(Box::new(reading))) };
-        let init = self.records.get(Key::Init(id)).ok_or(RecordsError::Missing("an epoch's init secret"))?;
-        let next_init: NextInit = decode("an epoch's init secret", init)?;
-        if !next_init.fits(&suite, self.schedule) {
-            return Err(RecordsError::Inconsistent("an epoch's init secret").into());
-        }
+        let init = self.records.with_prefix([b"i", id.as_bytes()].concat());
+        let next_init = NextInit::from_records(&suite, self.schedule, init)
+            .map_err(|e| RecordsError::Malformed("an epoch's init secret", e))?;
         let proposals = self.proposals(id)?;
         let epoch: Epoch = processing.into_epoch(id.clone(), reading, next_init, proposals)?;
         Ok(State::Full(Box::new(epoch)))

@@ -27,6 +27,8 @@ mod psk;
 mod transcript;
 
 pub use group_context::GroupContext;
+#[cfg(test)]
+pub(crate) use init_secret::ChildInput;
 pub use init_secret::KeySchedule;
 pub(crate) use init_secret::{
     CommitConfirmation, InitSecret, NextInit, external_init_receiver, external_init_sender,
@@ -122,25 +124,19 @@ pub(crate) struct Intermediate(Secret);
 pub(crate) struct EpochSecrets {
     pub exporter: ExporterSecret,
     pub external: ExternalSecret,
-    pub confirmation_key: ConfirmationKey,
     pub membership_key: MembershipKey,
     pub resumption_psk: ResumptionPsk,
     pub epoch_authenticator: EpochAuthenticator,
 }
 
-wire_struct!(EpochSecrets {
-    exporter,
-    external,
-    confirmation_key,
-    membership_key,
-    resumption_psk,
-    epoch_authenticator,
-});
+wire_struct!(EpochSecrets { exporter, external, membership_key, resumption_psk, epoch_authenticator });
 
 /// All that comes out of an epoch_secret.
 pub(crate) struct Expanded {
     pub id: EpochId,
     pub secrets: EpochSecrets,
+    /// Needed once, when the epoch begins: nothing is confirmed with it later, so it is not kept.
+    pub confirmation_key: ConfirmationKey,
     /// Goes with the secret tree: it is needed to read messages.
     pub sender_data: SenderDataSecret,
     /// Consumed by the secret tree.
@@ -206,11 +202,11 @@ impl EpochSecret {
             secrets: EpochSecrets {
                 exporter: ExporterSecret(derive("exporter")),
                 external: ExternalSecret(derive("external")),
-                confirmation_key: ConfirmationKey(derive("confirm")),
                 membership_key: MembershipKey(derive("membership")),
                 resumption_psk: ResumptionPsk(derive("resumption")),
                 epoch_authenticator: EpochAuthenticator(derive("authentication")),
             },
+            confirmation_key: ConfirmationKey(derive("confirm")),
             encryption: EncryptionSecret(derive("encryption")),
             next_init: NextInit::derive(suite, schedule, &self.0),
         }

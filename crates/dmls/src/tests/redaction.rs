@@ -31,6 +31,7 @@ fn every_secret_type_is_redacted() {
     }
     assert_eq!(printed(|secret| secret), "Secret(..) Secret(..)");
     let count = snapshots![
+        ChildInput,
         CommitConfirmation,
         CommitSecret,
         ConfirmationKey,
@@ -117,17 +118,15 @@ fn a_group_and_its_parts_print_no_secret() {
             [
                 keys.exporter.as_bytes(),
                 keys.external.as_bytes(),
-                keys.confirmation_key.as_bytes(),
                 keys.membership_key.as_bytes(),
                 keys.resumption_psk.as_bytes(),
                 keys.epoch_authenticator.as_bytes(),
                 epoch.reading.sender_data.as_bytes(),
                 epoch.private.leaf_key().unwrap().as_bytes(),
-                // Behind the tags and lengths in front: the root of the PPRF.
-                &epoch.next_init.record()[8..],
             ]
             .map(<[u8]>::to_vec),
         );
+        secrets.extend(epoch.next_init.records().into_iter().map(|(_, record)| record.to_vec()));
         let ratchets = records(group).into_iter().filter(|(key, _)| key[0] == b'r');
         secrets.extend(ratchets.map(|(_, record)| record).filter(|record| record.len() >= 16));
     }

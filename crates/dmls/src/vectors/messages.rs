@@ -178,7 +178,7 @@ pub fn welcome(suite: &Suite, case: &Value) -> Outcome {
     info.verify_signature(suite, &bytes(case, "signer_pub")?.into()).at("signature of the group info")?;
     let context = &info.group_context;
     let expanded = intermediate.epoch_secret(suite, context).expand(suite, KeySchedule::Rfc9420);
-    let expected = expanded.secrets.confirmation_key.tag(suite, &context.confirmed_transcript_hash);
+    let expected = expanded.confirmation_key.tag(suite, &context.confirmed_transcript_hash);
     info.confirmation_tag.verify(&expected).at("confirmation_tag")
 }
 

@@ -42,7 +42,7 @@ pub(super) fn create(
         return Err(Rule::TreeHash.into());
     }
     let expanded = EpochSecret(epoch_secret).expand(&suite, config.schedule);
-    let tag = expanded.secrets.confirmation_key.tag(&suite, &context.confirmed_transcript_hash);
+    let tag = expanded.confirmation_key.tag(&suite, &context.confirmed_transcript_hash);
     let public = PublicEpoch::new(suite, context, tree, tag);
     let private = PrivateTree::new(LeafIndex(0), HpkePrivateKey(leaf));
     let epoch = Epoch::new(public, expanded, private, Arc::new(signer), None);

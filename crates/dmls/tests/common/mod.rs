@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(dead_code)] // Each test binary uses a part of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dmls::crypto::Secret;
@@ -208,16 +208,18 @@ impl Client {
         self.records.keys().filter(|key| key[0] == kind).count()
     }
 
+    /// How many epochs have a record of what their children start from.
+    pub fn full_epochs(&self) -> usize {
+        let records = self.records.keys().filter(|key| key[0] == b'i');
+        records.map(|key| &key[1..33]).collect::<BTreeSet<_>>().len()
+    }
+
     /// How many inputs the PPRF of an epoch was punctured at.
     pub fn punctures(&self, id: &EpochId) -> usize {
-        // tag, Nh, then a vector of inputs: RFC 9420 s2.1.2 lengths.
-        let record = &self.record(b'i', id).unwrap()[2..];
-        let bytes = match record[0] >> 6 {
-            0 => usize::from(record[0]),
-            1 => usize::from(record[0] & 0x3f) << 8 | usize::from(record[1]),
-            _ => unreachable!("not so many"),
-        };
-        bytes / 32
+        // Each has its parts under keys of its own: the input and a level.
+        let prefix = [b"i", id.as_bytes()].concat();
+        let places = self.records.keys().filter_map(|key| key.strip_prefix(&prefix[..]));
+        places.filter(|place| !place.is_empty()).map(|place| &place[..32]).collect::<BTreeSet<_>>().len()
     }
 
     pub fn secret(&self, id: &EpochId) -> Vec<u8> {
