@@ -22,6 +22,7 @@ mod tree_store;
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use crate::key_schedule::CommitId;
 pub use changes::Changes;
 pub use fork_choice::{Candidate, ForkChoice, HighestConfirmationTag};
 pub use message::DmlsMessage;
@@ -38,10 +39,9 @@ pub(crate) use graph::{Graph, Node, State};
 #[cfg(feature = "vectors")]
 pub(crate) use {start::joiner_psk, step::Plan};
 
-use crate::codec::opaque_type;
 use crate::config::Config;
 use crate::crypto::{Secret, Suite};
-use crate::epoch::{Epoch, Member, Rules};
+use crate::epoch::{Epoch, Member, Recipient, Rules};
 use crate::error::{Error, Usage};
 use crate::framing::MlsMessage;
 use crate::key_schedule::{EpochId, ExportedSecret, PskLookup};
@@ -50,11 +50,6 @@ use crate::time::Time;
 use crate::tree::LeafIndex;
 use held::HeldMessages;
 use tree_store::TreeStore;
-
-opaque_type! {
-    /// Names a commit: the hash of its MLSMessage.
-    pub struct CommitId;
-}
 
 /// One client's view of a group.
 pub struct Group {
@@ -176,7 +171,7 @@ impl Group {
 
     /// A MLSMessage(GroupInfo) of a given epoch.
     pub fn group_info_at(&self, id: &EpochId, now: Time) -> Result<Vec<u8>, Error> {
-        let info = self.full(id)?.group_info(self.rules(now), true)?;
+        let info = self.full(id)?.group_info(self.rules(now), Recipient::Anyone)?;
         Ok(crate::codec::Encode::to_bytes(&MlsMessage::GroupInfo(Box::new(info))))
     }
 
@@ -226,7 +221,7 @@ impl Group {
     }
 
     /// Calls `f` with the pre-shared keys as seen from an epoch.
-    fn with_psks<T>(&self, from: &EpochId, f: impl FnOnce(PskLookup<'_>) -> T) -> T {
+    pub(crate) fn with_psks<T>(&self, from: &EpochId, f: impl FnOnce(PskLookup<'_>) -> T) -> T {
         f(PskLookup(&|id| self.psk(from, id)))
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::codec::{Decode, Encode};
 use crate::crypto::Tag;
-use crate::epoch::{Claim, CommitSummary, Epoch, Member, PathKeys, Rules, StoredProposal};
+use crate::epoch::{Claim, CommitSummary, Epoch, Member, ProcessedCommit, Rules, StoredProposal};
 use crate::error::{Error, Limit, Rule, Usage};
 use crate::extension::Extensions;
 use crate::framing::{AuthenticatedContent, Content, ContentType, MlsMessage, Sender, Verified};
@@ -146,7 +146,7 @@ impl Group {
         };
         let Some(epoch) = epoch else {
             if waits_for == Held::Number(number) && number <= self.head_epoch().context().epoch {
-                return Ok(Outcome::EpochDeleted { epoch: EpochId::default() });
+                return Ok(Outcome::EpochDeleted { epoch: EpochId::from(Vec::new()) });
             }
             return self.hold(plan, bytes, waits_for);
         };
@@ -173,7 +173,7 @@ impl Group {
     }
 
     pub(crate) fn commit_id(&self, message: &MlsMessage) -> CommitId {
-        self.suite.hash(&[&message.to_bytes()]).into()
+        message.commit_id(&self.suite)
     }
 
     fn hold(&self, plan: &mut Plan, bytes: &[u8], waits_for: Held) -> Result<Outcome, Error> {
@@ -255,14 +255,7 @@ impl Group {
                     return self.hold(plan, bytes, Held::Proposal { epoch: id, reference });
                 }
                 plan.advance(&id, opened.advance);
-                return self.decide_commit(
-                    plan,
-                    epoch,
-                    commit_id,
-                    &opened.content,
-                    PathKeys::Decrypt,
-                    arrival,
-                );
+                return self.decide_commit(plan, epoch, commit_id, &opened.content, arrival);
             }
             _ => return Ok(deleted),
         };
@@ -332,39 +325,47 @@ impl Group {
         parent: &Epoch,
         commit_id: CommitId,
         content: &Verified,
-        keys: PathKeys,
         arrival: Arrival,
     ) -> Result<Outcome, Error> {
         self.check_children(&parent.id)?;
         let rules = Rules::received(&self.config, arrival.now);
-        let processed =
-            self.with_psks(&parent.id, |psks| parent.process_commit(rules, content, psks, keys))?;
-        if processed.tag.as_bytes().len() != self.suite.nh() {
-            return Err(Rule::ConfirmationTag.into());
-        }
-        let Some(epoch) = processed.child else {
-            let removed = Removed {
-                parent: parent.id.clone(),
-                commit: processed.summary,
-                wins: self.removal_wins(&parent.id, &processed.tag),
-            };
-            // Its tag can't be verified, so one member could send any number of them: they have a limit of their own, and
-            // take no room from children.
-            let noted = self.graph.node(&parent.id).map_or(0, |node| node.removals.len());
-            if noted < self.config.limits.children {
-                plan.add_removal(self, &parent.id, commit_id, processed.tag);
+        let id = commit_id.clone();
+        let processed = self.with_psks(&parent.id, |psks| parent.process_commit(rules, content, id, psks))?;
+        self.place_commit(plan, parent, commit_id, content, processed, arrival)
+    }
+
+    /// Puts a commit that is valid into the graph.
+    pub(crate) fn place_commit(
+        &self,
+        plan: &mut Plan,
+        parent: &Epoch,
+        commit_id: CommitId,
+        content: &Verified,
+        processed: ProcessedCommit,
+        arrival: Arrival,
+    ) -> Result<Outcome, Error> {
+        let (epoch, summary, tag, puncture) = match processed {
+            ProcessedCommit::Child { epoch, summary, tag, puncture } => (epoch, summary, tag, puncture),
+            ProcessedCommit::RemovesUs { summary, tag } => {
+                let wins = self.removal_wins(&parent.id, &tag);
+                let removed = Removed { parent: parent.id.clone(), commit: summary, wins };
+                // Its tag can't be verified, so one member could send any number of them: they have a limit of their own,
+                // and take no room from children.
+                let noted = self.graph.node(&parent.id).map_or(0, |node| node.removals.len());
+                if noted < self.config.limits.children {
+                    plan.add_removal(self, &parent.id, commit_id, tag);
+                }
+                return Ok(Outcome::Removed(Box::new(removed)));
             }
-            return Ok(Outcome::Removed(Box::new(removed)));
         };
         if self.graph.node(&epoch.id).is_some() {
             return Ok(Outcome::Duplicate);
         }
-        plan.puncture(parent, processed.puncture);
+        plan.puncture(parent, puncture);
         let id = epoch.id.clone();
-        let mut node =
-            Node::new(Some(parent.id.clone()), Some((commit_id, processed.summary.clone())), epoch);
-        let child = Child { parent: &parent.id, id: &id, tag: &processed.tag, number: node.number };
-        let mut outcome = self.new_epoch(&child, processed.summary);
+        let mut node = Node::new(Some(parent.id.clone()), Some((commit_id, summary.clone())), epoch);
+        let child = Child { parent: &parent.id, id: &id, tag: &tag, number: node.number };
+        let mut outcome = self.new_epoch(&child, summary);
         outcome.authenticated_data = content.get().content.authenticated_data.clone();
         let head = self.settle(plan, &child, &mut outcome);
         if !arrival.retain && head != id {
@@ -501,7 +502,9 @@ impl Group {
         for (id, node) in known {
             if forgotten.contains(id) {
                 plan.forget(id);
-            } else if node.resumption.is_some() && node.number + self.config.limits.resumption_psks < newest {
+            } else if node.resumption.is_some()
+                && node.number.saturating_add(self.config.limits.resumption_psks) < newest
+            {
                 plan.drop_resumption(id, node);
             }
         }

@@ -285,7 +285,7 @@ impl Group {
     ) -> Result<SentCommit, Error> {
         let rules = self.rules(now);
         let staged = self.with_psks(&parent.id, |psks| parent.stage_commit(rules, request, psks, rng))?;
-        let id = self.commit_id(&staged.message);
+        let id = staged.id;
         let epoch = staged.child.id.clone();
         let message = self.wrap(staged.message, &parent.id);
         let node =

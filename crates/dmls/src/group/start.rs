@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rand_core::CryptoRng;
 
-use crate::codec::{Decode, Encode};
+use crate::codec::Decode;
 use crate::config::Config;
 use crate::epoch::{self, CommitSummary, Epoch, ExternalRequest, NewGroupOptions, Rules};
 use crate::error::{Error, Limit, Rule, Usage};
@@ -17,7 +17,7 @@ use crate::time::Time;
 use super::held::HeldMessages;
 use super::step::Plan;
 use super::tree_store::TreeStore;
-use super::{Changes, CommitId, Graph, Group, Node};
+use super::{Changes, Graph, Group, Node};
 
 /// A group that is about to begin: write the changes, then take it.
 #[must_use = "the group begins when its changes are written and it is taken by `apply`"]
@@ -26,6 +26,7 @@ pub struct Founding {
     group: Group,
     changes: Changes,
     commit: Option<Vec<u8>>,
+    group_info: Option<Vec<u8>>,
     pub(super) successor_of: Option<Psk>,
 }
 
@@ -38,6 +39,11 @@ impl Founding {
     /// The external commit to send to all members, if we join by one.
     pub fn commit(&self) -> Option<&[u8]> {
         self.commit.as_deref()
+    }
+
+    /// The first MLSMessage(GroupInfo) of a group that we create: its hash is the CommitId of epoch 0. Keep it.
+    pub fn group_info(&self) -> Option<&[u8]> {
+        self.group_info.as_deref()
     }
 
     /// The group, to look at.
@@ -88,8 +94,9 @@ impl Group {
         now: Time,
         rng: &mut dyn CryptoRng,
     ) -> Result<Founding, Error> {
-        let epoch = epoch::create(Rules::new(&config, now), identity, options, rng)?;
-        Ok(Self::begin(config, None, None, Box::new(epoch), None))
+        let new = epoch::create(Rules::new(&config, now), identity, options, rng)?;
+        let founding = Self::begin(config, None, None, new.epoch, None);
+        Ok(Founding { group_info: Some(new.group_info), ..founding })
     }
 
     /// Joins by a MLSMessage(Welcome). `ratchet_tree` is needed where the Welcome does not hold it. Check that you are in
@@ -107,7 +114,7 @@ impl Group {
         let rules = Rules::new(&config, now);
         let psks = PskLookup(&|id| joiner_psk(&config, id));
         let (epoch, successor_of) = epoch::join(rules, own, &welcome, ratchet_tree, psks)?;
-        Ok(Founding { successor_of, ..Self::begin(config, None, None, Box::new(epoch), None) })
+        Ok(Founding { successor_of, ..Self::begin(config, None, None, epoch, None) })
     }
 
     /// Joins by ourselves with a MLSMessage(GroupInfo) (RFC 9420 s12.4.3.2). A former self with the same signature key is
@@ -133,8 +140,9 @@ impl Group {
         let request = ExternalRequest { psks, authenticated_data: options.authenticated_data };
         let lookup = PskLookup(&|id| joiner_psk(&config, id));
         let rules = Rules::new(&config, now);
-        let joined =
-            epoch::join_external(rules, identity, &info, options.ratchet_tree, request, lookup, rng)?;
+        let suite = info.suite(rules)?;
+        let info = info.verify(rules, suite, options.ratchet_tree)?;
+        let joined = epoch::join_external(rules, identity, &info, request, lookup, rng)?;
         let parent = options.epoch.or(joined.parent);
         if config.schedule == KeySchedule::Dmls && parent.is_none() {
             return Err(Rule::EpochHeader.into());
@@ -153,10 +161,7 @@ impl Group {
         let suite = *epoch.suite();
         let group_id = epoch.context().group_id.clone();
         let id = epoch.id.clone();
-        let made_by = summary.zip(commit.as_ref()).map(|(summary, message)| {
-            let commit_id: CommitId = suite.hash(&[&message.to_bytes()]).into();
-            (commit_id, summary)
-        });
+        let made_by = epoch.commit_id.clone().zip(summary);
         let node = Node::new(parent.clone(), made_by, epoch);
         let mut group = Group {
             suite,
@@ -173,7 +178,8 @@ impl Group {
         for effect in effects {
             group.apply(effect);
         }
-        let commit = commit.map(|message| group.wrap(message, &parent.unwrap_or_default()));
-        Founding { group, changes, commit, successor_of: None }
+        let commit =
+            commit.map(|message| group.wrap(message, &parent.unwrap_or_else(|| EpochId::from(Vec::new()))));
+        Founding { group, changes, commit, group_info: None, successor_of: None }
     }
 }

@@ -117,7 +117,6 @@ fn a_group_and_its_parts_print_no_secret() {
             [
                 keys.exporter.as_bytes(),
                 keys.external.as_bytes(),
-                keys.confirmation_key.as_bytes(),
                 keys.membership_key.as_bytes(),
                 keys.resumption_psk.as_bytes(),
                 keys.epoch_authenticator.as_bytes(),
