@@ -238,6 +238,7 @@ reasons! {
         KeySchedule = "dmls:key-schedule": "the group uses the other key schedule";
         EpochIdLength = "dmls:epoch-id": "dmls_epoch does not have the length of a hash";
         EpochHeader = "dmls:epoch-header": "the message is not of the epoch that its dmls_epoch names";
+        GroupInfoName = "dmls:group-info-name": "the dmls_epoch or the commit_id of the GroupInfo does not have the length of a hash";
         Punctured = "dmls:punctured": "the commit was processed in this epoch before";
     }
 }

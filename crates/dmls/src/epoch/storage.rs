@@ -10,7 +10,7 @@ use crate::codec::{Decode, DecodeError, Encode, Reader};
 use crate::crypto::{Secret, SignatureKeyPair, Suite, Tag};
 use crate::error::{Error, RecordsError};
 use crate::framing::Sender;
-use crate::key_schedule::{EpochId, EpochSecrets, GroupContext, NextInit, SenderDataSecret};
+use crate::key_schedule::{CommitId, EpochId, EpochSecrets, GroupContext, NextInit, SenderDataSecret};
 use crate::message::{Proposal, ReInit};
 use crate::secret_tree::SecretTree;
 use crate::tree::{LeafIndex, PrivateTree, RatchetTree};
@@ -51,6 +51,7 @@ impl Epoch {
         self.private.encode(&mut out);
         self.signer.private().encode(&mut out);
         self.reinit.encode(&mut out);
+        self.commit_id.encode(&mut out);
         out
     }
 }
@@ -71,6 +72,7 @@ pub(crate) struct StoredProcessing {
     private: PrivateTree,
     signer: Secret,
     reinit: Option<ReInit>,
+    commit_id: Option<CommitId>,
 }
 
 impl StoredEpoch {
@@ -112,6 +114,7 @@ impl StoredProcessing {
             private: Decode::decode(r)?,
             signer: Decode::decode(r)?,
             reinit: Decode::decode(r)?,
+            commit_id: Decode::decode(r)?,
         })
     }
 
@@ -136,6 +139,7 @@ impl StoredProcessing {
             signer,
             proposals,
             reinit: self.reinit,
+            commit_id: self.commit_id,
         })
     }
 }

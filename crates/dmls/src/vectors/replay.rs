@@ -5,11 +5,11 @@ use std::sync::Arc;
 use crate::codec::{Decode, Encode};
 use crate::config::Config;
 use crate::crypto::{HpkePrivateKey, Secret, SignatureKeyPair, Suite};
-use crate::epoch::{Epoch, PathKeys, PublicEpoch, Rules};
+use crate::epoch::{CommitKeys, Epoch, Rules, Transition, resolve};
 use crate::error::{Error, RecordsError, Rule, Usage};
 use crate::framing::{Content, MlsMessage};
 use crate::group::{Arrival, DmlsMessage, Founding, Group, Outcome, Plan, Step};
-use crate::key_schedule::{EpochSecret, GroupContext, InitSecret, PskLookup};
+use crate::key_schedule::{CommitSecret, EpochSecret, GroupContext, InitSecret, PskLookup};
 use crate::tree::{LeafIndex, PrivateTree, RatchetTree};
 
 /// What a committer alone knows of its commit.
@@ -21,8 +21,11 @@ pub(super) struct CommitterSecrets {
 }
 
 impl CommitterSecrets {
-    fn into_keys(self) -> PathKeys {
-        PathKeys::Own { leaf: HpkePrivateKey(self.leaf), first: self.first, init: self.init.map(InitSecret) }
+    /// The private keys that they lead to in the tree after a commit, and `path_secret[n]`.
+    fn open(&self, suite: &Suite, transition: &Transition<'_>) -> Result<(PrivateTree, Secret), Rule> {
+        let leaf = HpkePrivateKey(self.leaf.duplicate());
+        let tree = transition.tree();
+        PrivateTree::from_first_path_secret(suite, tree, transition.committer, leaf, &self.first)
     }
 }
 
@@ -42,10 +45,10 @@ pub(super) fn create(
         return Err(Rule::TreeHash.into());
     }
     let expanded = EpochSecret(epoch_secret).expand(&suite, config.schedule);
-    let tag = expanded.confirmation_key.tag(&suite, &context.confirmed_transcript_hash);
-    let public = PublicEpoch::new(suite, context, tree, tag);
+    let (confirmed, _) = expanded.confirm_own(&suite, context);
     let private = PrivateTree::new(LeafIndex(0), HpkePrivateKey(leaf));
-    let epoch = Epoch::new(public, expanded, private, Arc::new(signer), None);
+    // Its first GroupInfo is not in the transcript.
+    let epoch = Epoch::new(confirmed, tree, private, Arc::new(signer), None, None);
     Ok(Group::begin(config, None, None, Box::new(epoch), None))
 }
 
@@ -62,20 +65,24 @@ pub(super) fn join_external(
         return Err(Usage::MessageKind.into());
     };
     let DmlsMessage { message, dmls_epoch } = DmlsMessage::from_bytes(message)?;
-    let suite =
-        config.provider.suite(info.group_context.cipher_suite).ok_or(RecordsError::Missing("the suite"))?;
     let rules = Rules::received(&config, arrival.now);
-    let public = crate::epoch::verify_group_info(rules, suite, &info, None)?;
-    // A stand-in for the parent: nothing of its secrets is used.
-    let nothing = || Secret::zero(suite.nh());
-    let expanded = EpochSecret(nothing()).expand(&suite, config.schedule);
-    let private = PrivateTree::new(LeafIndex(u32::MAX), HpkePrivateKey(nothing()));
-    let parent = Epoch::new(public, expanded, private, Arc::new(signer), None);
-    let opened = parent.open(&config, message.clone())?;
+    let suite = info.suite(rules)?;
+    let public = info.verify(rules, suite, None)?.into_public();
+    let MlsMessage::PublicMessage(commit) = message.clone() else { return Err(Usage::MessageKind.into()) };
+    let content = public.verify(commit.into_content()?)?;
+    let list = resolve(content.commit()?, content.get().content.sender, |_| None)?;
+    let transition = public.transition(rules, &content, &list)?;
+    let (private, last) = secrets.open(&suite, &transition)?;
     let psks = PskLookup(&|id| crate::group::joiner_psk(&config, id));
-    let processed = parent.process_commit(rules, &opened.content, psks, secrets.into_keys())?;
-    let epoch = processed.child.ok_or(Rule::WelcomeLeaf)?;
-    Ok(Group::begin(config, Some(dmls_epoch), Some(processed.summary), epoch, Some(message)))
+    let keys = CommitKeys {
+        private,
+        commit: CommitSecret::derive(&suite, Some(&last)),
+        init: InitSecret(secrets.init.ok_or(RecordsError::Missing("the init secret"))?),
+        psk: psks.psk_secret(&suite, &transition.provisional.psks)?,
+    };
+    let summary = transition.summary.clone();
+    let epoch = transition.finish(rules, keys, Arc::new(signer), message.commit_id(&suite))?;
+    Ok(Group::begin(config, Some(dmls_epoch), Some(summary), epoch, Some(message)))
 }
 
 impl Group {
@@ -98,8 +105,18 @@ impl Group {
         let (message, epoch, opened) = self.reopen(message)?;
         let id = self.commit_id(&message);
         plan.advance(&epoch.id, opened.advance);
-        let keys = secrets.map_or(PathKeys::Decrypt, CommitterSecrets::into_keys);
-        let outcome = self.decide_commit(&mut plan, epoch, id, &opened.content, keys, arrival)?;
+        let rules = Rules::received(self.config(), arrival.now);
+        let checked = epoch.check(rules, &opened.content)?;
+        let psk = self.with_psks(&epoch.id, |psks| checked.psk_secret(psks))?;
+        let (private, last) = match secrets {
+            Some(secrets) => {
+                let (private, last) = secrets.open(self.suite(), &checked.transition)?;
+                (private, Some(last))
+            }
+            None => checked.open_path()?,
+        };
+        let processed = checked.finish(private, last, psk, id.clone())?;
+        let outcome = self.place_commit(&mut plan, epoch, id, &opened.content, processed, arrival)?;
         Ok(plan.into_step(self, outcome))
     }
 

@@ -268,7 +268,7 @@ impl World<'_> {
         let confirmed = apply(self.group(player)?.confirm(&sent.id, arrival), "confirm")?;
         self.players[player].commits = true;
         self.describe(player, &sent.epoch, Some(epoch), &secrets, false)?;
-        let (followers, gone) = self.spread(player, epoch, &sent)?;
+        let (followers, gone) = self.spread(player, epoch, &sent.message)?;
         let joiner_tree = self.welcome(player, &joiners, &sent, confirmed.welcome.as_deref())?;
         self.steps.push(json!({
             "type": "commit",
@@ -318,12 +318,12 @@ impl World<'_> {
         &mut self,
         from: usize,
         epoch: &EpochId,
-        sent: &SentCommit,
+        message: &[u8],
     ) -> Result<(Vec<usize>, Vec<usize>), String> {
         let (mut followers, mut removed) = (Vec::new(), Vec::new());
         for player in self.holders(epoch).into_iter().filter(|player| *player != from) {
             let arrival = self.arrival();
-            match apply(self.group(player)?.receive(&sent.message, arrival), "receive a commit")? {
+            match apply(self.group(player)?.receive(message, arrival), "receive a commit")? {
                 Outcome::Commit(_) => followers.push(player),
                 Outcome::Removed(_) => removed.push(player),
                 other => return Err(format!("a commit led to {other:?}")),
@@ -367,19 +367,17 @@ impl World<'_> {
         let message = founding.commit().ok_or("no commit")?.to_vec();
         let group = founding.apply();
         let id = group.head().clone();
-        let info = group.epoch(&id).and_then(|info| info.commit).ok_or("no summary")?;
         self.players[joiner].group = Some(group);
         self.players[joiner].commits = true;
         self.describe(joiner, &id, Some(epoch), &secrets, true)?;
-        let sent = SentCommit { id: Default::default(), epoch: id.clone(), message, commit: info };
-        let (followers, _) = self.spread(joiner, epoch, &sent)?;
+        let (followers, _) = self.spread(joiner, epoch, &message)?;
         self.steps.push(json!({
             "type": "external_commit",
             "from": self.name(joiner),
             "epoch": hex_of(epoch.as_bytes()),
             "epoch_name": self.epoch_name(epoch),
             "group_info": hex_of(&group_info),
-            "message": hex_of(&sent.message),
+            "message": hex_of(&message),
             "new_epoch": hex_of(id.as_bytes()),
             "new_epoch_name": self.epoch_name(&id),
             "followers": self.names(&followers),
