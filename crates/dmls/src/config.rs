@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::credential::{AcceptAnyCredential, AuthenticationService};
+use crate::credential::AuthenticationService;
 use crate::crypto::{Provider, Secret};
 use crate::group::{ForkChoice, HighestConfirmationTag};
 use crate::key_schedule::KeySchedule;
@@ -24,7 +24,8 @@ pub struct Config {
     pub padding: usize,
     /// Whether Welcomes carry the ratchet tree. Off: joiners get it by other means.
     pub ratchet_tree_in_welcome: bool,
-    /// The longest lifetime that we accept in a leaf, in seconds (RFC 9420 s7.2).
+    /// The longest lifetime that is accepted in a leaf, in seconds (RFC 9420 s7.2: "applications MUST define" it). Leaves
+    /// of others are refused for it, so all clients of an application must have the same.
     pub max_lifetime: u64,
     /// Who is who.
     pub authentication: Arc<dyn AuthenticationService>,
@@ -39,27 +40,6 @@ pub struct Config {
     pub key_log: Option<Arc<dyn KeyLog>>,
 }
 
-#[cfg(any(feature = "aws-lc-rs", feature = "rustcrypto"))]
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            provider: Provider::default(),
-            schedule: KeySchedule::Dmls,
-            dmls_extension: true,
-            encrypt_handshake: true,
-            padding: 32,
-            ratchet_tree_in_welcome: true,
-            max_lifetime: 400 * 86_400,
-            authentication: Arc::new(AcceptAnyCredential),
-            psks: Arc::new(NoPreSharedKeys),
-            fork_choice: Arc::new(HighestConfirmationTag),
-            limits: Limits::default(),
-            #[cfg(feature = "vectors")]
-            key_log: None,
-        }
-    }
-}
-
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
@@ -71,6 +51,27 @@ impl fmt::Debug for Config {
 }
 
 impl Config {
+    /// The usual, with an authentication service: who is who, nobody but the application can say. What else is to be
+    /// different can be changed in the fields. [`crate::danger::AcceptAnyCredential`] serves tests.
+    #[cfg(any(feature = "aws-lc-rs", feature = "rustcrypto"))]
+    pub fn new(authentication: impl AuthenticationService + 'static) -> Self {
+        Self {
+            provider: Provider::default(),
+            schedule: KeySchedule::Dmls,
+            dmls_extension: true,
+            encrypt_handshake: true,
+            padding: 32,
+            ratchet_tree_in_welcome: true,
+            max_lifetime: 400 * 86_400,
+            authentication: Arc::new(authentication),
+            psks: Arc::new(NoPreSharedKeys),
+            fork_choice: Arc::new(HighestConfirmationTag),
+            limits: Limits::default(),
+            #[cfg(feature = "vectors")]
+            key_log: None,
+        }
+    }
+
     /// Whether the GroupContext must have the extension of R9.
     pub(crate) fn wants_extension(&self) -> bool {
         self.schedule == KeySchedule::Dmls && self.dmls_extension

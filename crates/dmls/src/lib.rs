@@ -7,10 +7,11 @@
 //! nothing has happened.
 //!
 //! ```
+//! use dmls::danger::AcceptAnyCredential; // an application has an AuthenticationService of its own
 //! use dmls::{Arrival, CipherSuite, Config, Credential, Error, Group, Identity, Lifetime, NewGroupOptions, Outcome, Time};
 //!
 //! # fn main() -> Result<(), Error> {
-//! let (mut rng, now, config) = (rand::rng(), Time(1_800_000_000), Config::default());
+//! let (mut rng, now, config) = (rand::rng(), Time(1_800_000_000), Config::new(AcceptAnyCredential));
 //! let suite = config.provider.suite(CipherSuite::X25519_AES128).expect("every provider has it");
 //! let alice = Identity::generate(suite, Credential::basic("alice"), &mut rng)?;
 //! let bob = Identity::generate(suite, Credential::basic("bob"), &mut rng)?;
@@ -38,6 +39,7 @@ pub mod codec;
 mod config;
 pub mod credential;
 pub mod crypto;
+pub mod danger;
 mod epoch;
 mod error;
 pub mod extension;
@@ -61,7 +63,7 @@ pub mod vectors;
 #[cfg(feature = "vectors")]
 pub use config::KeyLog;
 pub use config::{Config, Limits, NoPreSharedKeys, PreSharedKeys};
-pub use credential::{AcceptAnyCredential, AuthenticationService, Credential};
+pub use credential::{AuthenticationService, Credential, Operation, Presented};
 pub use crypto::{Provider, Suite};
 pub use epoch::{CommitSummary, Member, NewGroupOptions};
 pub use error::{Error, Limit, RecordsError, Rule, Unsupported, Usage};

@@ -96,7 +96,7 @@ impl PublicGroup {
         group_info: &[u8],
         ratchet_tree: Option<&[u8]>,
         config: Config,
-        now: Time,
+        _now: Time,
     ) -> Result<Self, Error> {
         if group_info.len() > config.limits.message_size {
             return Err(Limit::MessageSize.into());
@@ -106,7 +106,7 @@ impl PublicGroup {
         };
         let code = info.group_context.cipher_suite;
         let suite = config.provider.suite(code).ok_or(Unsupported::CipherSuite(code))?;
-        let epoch = verify_group_info(Rules::received(&config, now), suite, &info, ratchet_tree)?;
+        let epoch = verify_group_info(Rules::received(&config), suite, &info, ratchet_tree)?;
         let root = CommitId::default();
         let hint = info.extensions.data(ExtensionType::DMLS_EPOCH).map(EpochId::from);
         let node = Node { parent: None, epoch, commit: None, proposals: BTreeMap::new() };
@@ -159,7 +159,7 @@ impl PublicGroup {
     }
 
     /// Follows a message. On an error nothing has changed.
-    pub fn receive(&mut self, message: &[u8], now: Time) -> Result<PublicOutcome, Error> {
+    pub fn receive(&mut self, message: &[u8], _now: Time) -> Result<PublicOutcome, Error> {
         if message.len() > self.config.limits.message_size {
             return Err(Limit::MessageSize.into());
         }
@@ -181,7 +181,7 @@ impl PublicGroup {
             MlsMessage::PublicMessage(public) if public.content.group_id != self.id() => {
                 Err(Rule::GroupId.into())
             }
-            MlsMessage::PublicMessage(public) => self.receive_public(*public, id, header, now),
+            MlsMessage::PublicMessage(public) => self.receive_public(*public, id, header),
             MlsMessage::PrivateMessage(_) => Ok(PublicOutcome::Opaque),
             _ => Err(Usage::MessageKind.into()),
         }
@@ -192,7 +192,6 @@ impl PublicGroup {
         message: PublicMessage,
         id: CommitId,
         header: Option<EpochId>,
-        now: Time,
     ) -> Result<PublicOutcome, Error> {
         let number = message.content.epoch;
         let content = message.into_content()?;
@@ -201,8 +200,8 @@ impl PublicGroup {
         };
         let outcome = match &content.content.content {
             Content::Application(_) => return Err(Rule::ApplicationInPublic.into()),
-            Content::Proposal(proposal) => self.store_proposal(&place, &content, proposal.clone(), now)?,
-            Content::Commit(_) => self.process_commit(&place, &content, id, now)?,
+            Content::Proposal(proposal) => self.store_proposal(&place, &content, proposal.clone())?,
+            Content::Commit(_) => self.process_commit(&place, &content, id)?,
         };
         // What is new is bounded; a duplicate can come under any number of headers.
         if let Some(header) = header.filter(|_| outcome != PublicOutcome::Duplicate) {
@@ -232,7 +231,6 @@ impl PublicGroup {
         place: &CommitId,
         content: &AuthenticatedContent,
         proposal: Proposal,
-        now: Time,
     ) -> Result<PublicOutcome, Error> {
         let reference = self.suite.proposal_ref(&content.to_bytes());
         let sender = content.content.sender;
@@ -243,12 +241,7 @@ impl PublicGroup {
         if node.proposals.len() >= self.config.limits.proposals {
             return Err(Limit::Proposals.into());
         }
-        node.epoch.check_proposal(
-            Rules::received(&self.config, now),
-            &Extensions::new(),
-            &proposal,
-            sender,
-        )?;
+        node.epoch.check_proposal(Rules::received(&self.config), &Extensions::new(), &proposal, sender)?;
         if let Some(node) = self.nodes.get_mut(place) {
             node.proposals.insert(reference.clone(), (proposal, sender));
         }
@@ -260,7 +253,6 @@ impl PublicGroup {
         place: &CommitId,
         content: &AuthenticatedContent,
         id: CommitId,
-        now: Time,
     ) -> Result<PublicOutcome, Error> {
         let Content::Commit(commit) = &content.content.content else { return Err(Rule::Sender.into()) };
         let parent = self.node(place);
@@ -271,7 +263,7 @@ impl PublicGroup {
         let list = resolve(commit, sender, |reference| {
             parent.proposals.get(reference).map(|(proposal, sender)| (proposal, *sender))
         })?;
-        let rules = Rules::received(&self.config, now);
+        let rules = Rules::received(&self.config);
         let transition = parent.epoch.transition(rules, content, commit, &list)?;
         let tag = content.auth.confirmation_tag.clone().ok_or(Rule::ConfirmationTag)?;
         let summary = CommitSummary::new(&parent.epoch, &transition, sender);

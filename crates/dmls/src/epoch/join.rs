@@ -9,7 +9,7 @@ use crate::message::{
     GroupInfo, GroupSecrets, PreSharedKeyId, Psk, ResumptionPskUsage, Welcome, WelcomeKeys,
 };
 use crate::registry::{ExtensionType, ProtocolVersion};
-use crate::tree::{LeafIndex, LifetimeCheck, PrivateTree, RatchetTree};
+use crate::tree::{LeafIndex, PrivateTree, RatchetTree};
 
 use super::public::check_context_extensions;
 use super::{Epoch, PublicEpoch, Rules};
@@ -100,7 +100,7 @@ pub(crate) fn verify_group_info(
     if context.version != ProtocolVersion::MLS10 || context.cipher_suite != suite.code() {
         return Err(Rule::GroupInfoSuite.into());
     }
-    check_context_extensions(rules.config, &context.extensions)?;
+    check_context_extensions(rules, &context.group_id, &context.extensions)?;
     let bytes = tree.or(group_info.extensions.data(ExtensionType::RATCHET_TREE)).ok_or(Rule::TreeMissing)?;
     let tree = RatchetTree::from_bytes(bytes, rules.config.limits.members)?;
     if tree.tree_hash(&suite) != context.tree_hash {
@@ -109,8 +109,7 @@ pub(crate) fn verify_group_info(
     let signer = tree.leaf(group_info.signer).ok_or(Rule::GroupInfoSigner)?;
     group_info.verify_signature(&suite, &signer.signature_key).map_err(|_| Rule::GroupInfoSignature)?;
     let public = PublicEpoch::new(suite, context.clone(), tree, group_info.confirmation_tag.clone());
-    // A member who never commits keeps its first leaf: once expired, it must not close the group to newcomers.
-    public.tree.validate(&public.validator(rules, &context.extensions), LifetimeCheck::LengthOnly)?;
+    public.tree.validate(&public.validator(rules, &context.extensions))?;
     Ok(public)
 }
 

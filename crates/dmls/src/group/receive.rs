@@ -247,9 +247,7 @@ impl Group {
             (Content::Application(data), _) => {
                 Ok(Outcome::Application(application(&id, node, content, data)?))
             }
-            (Content::Proposal(_), State::Full(epoch)) => {
-                self.decide_proposal(plan, epoch, &opened.content, arrival)
-            }
+            (Content::Proposal(_), State::Full(epoch)) => self.decide_proposal(plan, epoch, &opened.content),
             (Content::Commit(_), State::Full(epoch)) => {
                 if let Some(reference) = epoch.missing_proposal(content) {
                     return self.hold(plan, bytes, Held::Proposal { epoch: id, reference });
@@ -270,13 +268,7 @@ impl Group {
         outcome
     }
 
-    fn decide_proposal(
-        &self,
-        plan: &mut Plan,
-        epoch: &Epoch,
-        content: &Verified,
-        arrival: Arrival,
-    ) -> Result<Outcome, Error> {
+    fn decide_proposal(&self, plan: &mut Plan, epoch: &Epoch, content: &Verified) -> Result<Outcome, Error> {
         let content = content.get();
         let Content::Proposal(proposal) = &content.content.content else { return Err(Rule::Sender.into()) };
         let reference = self.suite.proposal_ref(&content.to_bytes());
@@ -284,7 +276,7 @@ impl Group {
             return Ok(Outcome::Duplicate);
         }
         let sender = content.content.sender;
-        let rules = Rules::received(&self.config, arrival.now);
+        let rules = Rules::received(&self.config);
         epoch.public().check_proposal(rules, &Extensions::new(), proposal, sender)?;
         // What comes from outside is not signed with the GroupContext, so siblings could not be told apart (R14).
         let is_outside = !matches!(sender, Sender::Member(_));
@@ -336,7 +328,7 @@ impl Group {
         arrival: Arrival,
     ) -> Result<Outcome, Error> {
         self.check_children(&parent.id)?;
-        let rules = Rules::received(&self.config, arrival.now);
+        let rules = Rules::received(&self.config);
         let processed =
             self.with_psks(&parent.id, |psks| parent.process_commit(rules, content, psks, keys))?;
         if processed.tag.as_bytes().len() != self.suite.nh() {

@@ -88,7 +88,7 @@ impl Group {
         now: Time,
         rng: &mut dyn CryptoRng,
     ) -> Result<Founding, Error> {
-        let epoch = epoch::create(Rules::new(&config, now), identity, options, rng)?;
+        let epoch = epoch::create(&config, now, identity, options, rng)?;
         Ok(Self::begin(config, None, None, Box::new(epoch), None))
     }
 

@@ -25,7 +25,7 @@ pub(crate) use ratchet_tree::PathStep;
 pub use ratchet_tree::RatchetTree;
 pub(crate) use records::TreeLoader;
 pub use update_path::{UpdatePath, UpdatePathNode};
-pub(crate) use validation::{LeafValidator, LifetimeCheck};
+pub(crate) use validation::{Judge, LeafValidator};
 
 #[cfg(test)]
 mod tests;

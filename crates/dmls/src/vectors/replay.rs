@@ -52,7 +52,6 @@ pub(super) fn create(
 /// Joins by an external commit that was made already.
 pub(super) fn join_external(
     config: Config,
-    arrival: Arrival,
     group_info: &[u8],
     message: &[u8],
     secrets: CommitterSecrets,
@@ -64,7 +63,7 @@ pub(super) fn join_external(
     let DmlsMessage { message, dmls_epoch } = DmlsMessage::from_bytes(message)?;
     let suite =
         config.provider.suite(info.group_context.cipher_suite).ok_or(RecordsError::Missing("the suite"))?;
-    let rules = Rules::received(&config, arrival.now);
+    let rules = Rules::received(&config);
     let public = crate::epoch::verify_group_info(rules, suite, &info, None)?;
     // A stand-in for the parent: nothing of its secrets is used.
     let nothing = || Secret::zero(suite.nh());
