@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::credential::{AcceptAnyCredential, AuthenticationService};
+use crate::credential::AuthenticationService;
 use crate::crypto::{Provider, Secret};
 use crate::key_schedule::KeySchedule;
 
@@ -23,7 +23,8 @@ pub struct Config {
     pub padding: usize,
     /// Whether Welcomes carry the ratchet tree. Off: joiners get it by other means.
     pub ratchet_tree_in_welcome: bool,
-    /// The longest lifetime that we accept in a leaf, in seconds (RFC 9420 s7.2).
+    /// The longest lifetime that is accepted in a leaf, in seconds (RFC 9420 s7.2: "applications MUST define" it). Leaves
+    /// of others are refused for it, so all clients of an application must have the same.
     pub max_lifetime: u64,
     /// Who is who.
     pub authentication: Arc<dyn AuthenticationService>,
@@ -34,26 +35,6 @@ pub struct Config {
     /// Sees the secrets of every epoch: for test vectors only.
     #[cfg(feature = "vectors")]
     pub key_log: Option<Arc<dyn KeyLog>>,
-}
-
-#[cfg(any(feature = "aws-lc-rs", feature = "rustcrypto"))]
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            provider: Provider::default(),
-            schedule: KeySchedule::Dmls,
-            dmls_extension: true,
-            encrypt_handshake: true,
-            padding: 32,
-            ratchet_tree_in_welcome: true,
-            max_lifetime: 400 * 86_400,
-            authentication: Arc::new(AcceptAnyCredential),
-            psks: Arc::new(NoPreSharedKeys),
-            limits: Limits::default(),
-            #[cfg(feature = "vectors")]
-            key_log: None,
-        }
-    }
 }
 
 impl fmt::Debug for Config {
@@ -67,6 +48,26 @@ impl fmt::Debug for Config {
 }
 
 impl Config {
+    /// The usual, with an authentication service: who is who, nobody but the application can say. What else is to be
+    /// different can be changed in the fields. [`crate::danger::AcceptAnyCredential`] serves tests.
+    #[cfg(any(feature = "aws-lc-rs", feature = "rustcrypto"))]
+    pub fn new(authentication: impl AuthenticationService + 'static) -> Self {
+        Self {
+            provider: Provider::default(),
+            schedule: KeySchedule::Dmls,
+            dmls_extension: true,
+            encrypt_handshake: true,
+            padding: 32,
+            ratchet_tree_in_welcome: true,
+            max_lifetime: 400 * 86_400,
+            authentication: Arc::new(authentication),
+            psks: Arc::new(NoPreSharedKeys),
+            limits: Limits::default(),
+            #[cfg(feature = "vectors")]
+            key_log: None,
+        }
+    }
+
     /// Whether the GroupContext must have the extension of R9.
     pub(crate) fn wants_extension(&self) -> bool {
         self.schedule == KeySchedule::Dmls && self.dmls_extension

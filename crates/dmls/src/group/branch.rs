@@ -1,13 +1,13 @@
 //! How a commit becomes an epoch of the graph: others' when they arrive, ours when they are confirmed.
 
 use crate::crypto::{ProposalRef, Tag};
-use crate::epoch::{CommitSummary, Epoch, PathKeys, ProcessedCommit, Rules};
+use crate::epoch::{CommitSummary, Epoch, ProcessedCommit, Rules};
 use crate::error::{Error, Rule, Usage};
 use crate::extension::Extensions;
 use crate::fork_choice::ForkChoice;
 use crate::forks::{Edge, Vertex, WayEnd};
 use crate::framing::{AuthenticatedContent, Content, Sender, Verified};
-use crate::key_schedule::{CommitId, EpochId};
+use crate::key_schedule::{ChildInput, CommitId, EpochId};
 use crate::message::{Commit, Proposal, ProposalOrRef};
 use crate::time::Time;
 use crate::tree::LeafIndex;
@@ -32,7 +32,7 @@ pub(crate) struct PendingCommit {
     pub commit: CommitSummary,
     pub made: Time,
     /// Of the parent's PPRF, which is punctured when the commit is confirmed.
-    pub input: Option<Vec<u8>>,
+    pub input: Option<ChildInput>,
     /// The proposals that it takes by reference, if that can be seen.
     pub references: Vec<ProposalRef>,
     /// It was refused; it is kept because it may have reached somebody.
@@ -109,9 +109,9 @@ impl Group {
             let lost = LostCommit { parent: parent.id.clone(), commit: edge.commit };
             return Ok(Decision::nothing(Outcome::Lost(lost)));
         }
-        let rules = Rules::received(&self.config, now);
-        let processed = self
-            .with_psks(&parent.id, |psks| parent.process_commit(rules, content, psks, PathKeys::Decrypt))?;
+        let rules = Rules::received(&self.config);
+        let id = edge.commit.clone();
+        let processed = self.with_psks(&parent.id, |psks| parent.process_commit(rules, content, id, psks))?;
         let authenticated_data = content.get().content.authenticated_data.clone();
         self.decide_processed(parent, edge, processed, authenticated_data, now)
     }
@@ -124,8 +124,11 @@ impl Group {
         authenticated_data: Vec<u8>,
         now: Time,
     ) -> Result<Decision<Outcome>, Error> {
-        let Some(epoch) = processed.child else {
-            return self.decide_removal(&parent.id, edge, processed.summary);
+        let (epoch, commit, puncture) = match processed {
+            ProcessedCommit::Child { epoch, summary, puncture, .. } => (epoch, summary, puncture),
+            ProcessedCommit::RemovesUs { summary, .. } => {
+                return self.decide_removal(&parent.id, edge, summary);
+            }
         };
         if self.graph.node(&epoch.id).is_some() {
             return Ok(Decision::nothing(Outcome::Duplicate));
@@ -136,10 +139,10 @@ impl Group {
             edge,
             number: epoch.context().epoch,
             choice: choice_in(&epoch.context().extensions),
-            commit: processed.summary,
+            commit,
             authenticated_data,
         };
-        let puncture = processed.puncture.map(|puncture| Effect::Puncture(parent.id.clone(), puncture));
+        let puncture = puncture.map(|puncture| Effect::Puncture(parent.id.clone(), puncture));
         let node = Node::new(Some(child.commit.clone()), now, epoch);
         let decision = self.decide_child(child, false, |child, stays| {
             if !stays {
@@ -184,7 +187,7 @@ impl Group {
     fn own_child(&self, pending: &PendingCommit) -> Result<OwnChild, Error> {
         let puncture = match (&pending.parent, &pending.input) {
             (Some(parent), Some(input)) => {
-                let puncture = self.full(parent)?.next_init.puncture(&self.suite, input)?;
+                let (_, puncture) = self.full(parent)?.next_init.evaluate(&self.suite, input)?;
                 Some(Effect::Puncture(parent.clone(), puncture))
             }
             _ => None,

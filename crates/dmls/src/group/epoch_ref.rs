@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::codec::Encode;
 use crate::crypto::Tag;
-use crate::epoch::{CommitSummary, Epoch, Member};
+use crate::epoch::{CommitSummary, Epoch, Member, Recipient};
 use crate::error::{Error, Usage};
 use crate::extension::Extensions;
 use crate::forks::Vertex;
@@ -139,7 +139,7 @@ impl<'g> EpochRef<'g> {
     /// A MLSMessage(GroupInfo), for external joiners where the group allows them (RFC 9420 s12.4.3.2). It needs
     /// [`Level::Full`].
     pub fn group_info(&self, now: Time) -> Result<Vec<u8>, Error> {
-        let info = self.full()?.group_info(self.group.rules(now), true)?;
+        let info = self.full()?.group_info(self.group.rules(now), Recipient::Anyone)?;
         Ok(MlsMessage::GroupInfo(Box::new(info)).to_bytes())
     }
 

@@ -11,7 +11,7 @@ use crate::epoch::{CommitSummary, Epoch, StoredEpoch, StoredProposal};
 use crate::error::{Error, RecordsError, Unsupported};
 use crate::fork_choice::ForkChoice;
 use crate::forks::{Edge, Vertex};
-use crate::key_schedule::{CommitId, EpochId, KeySchedule, NextInit, ResumptionPsk};
+use crate::key_schedule::{ChildInput, CommitId, EpochId, KeySchedule, NextInit, ResumptionPsk};
 use crate::message::Psk;
 use crate::registry::CipherSuite;
 use crate::secret_tree::SecretTree;
@@ -91,7 +91,7 @@ struct PendingRecord {
     edge: Edge,
     commit: CommitSummary,
     made: u64,
-    input: Option<Vec<u8>>,
+    input: Option<ChildInput>,
     references: Vec<ProposalRef>,
     given_up: bool,
     id: EpochId,
@@ -143,7 +143,7 @@ impl Removal {
 }
 
 impl PendingCommit {
-    pub(super) fn record(&self, given_up: bool) -> Vec<u8> {
+    pub(super) fn record(&self, given_up: bool) -> Zeroizing<Vec<u8>> {
         PendingRecord {
             message: self.message.clone(),
             authenticated_data: self.authenticated_data.clone(),
@@ -152,12 +152,13 @@ impl PendingCommit {
             edge: self.edge.clone(),
             commit: self.commit.clone(),
             made: self.made.0,
-            input: self.input.clone(),
+            input: self.input.as_ref().map(ChildInput::duplicate),
             references: self.references.clone(),
             given_up,
             id: self.epoch.id.clone(),
         }
         .to_bytes()
+        .into()
     }
 
     /// The records that it lacks as an epoch of the graph.

@@ -32,13 +32,13 @@ pub use classify::{MessageKind, classify};
 pub use epoch_ref::{EpochRef, MemberFacts};
 pub use graph::Level;
 pub use message::DmlsMessage;
-pub use network::Network;
+pub use network::{Network, Turn};
 pub use outcome::{
     Application, Bundle, Deleted, EpochDeleted, Held, Lost, LostCommit, NewEpoch, Outcome, ReceivedProposal,
     Removed, Resumed, RolledBack, SentCommit, Stranded, WaitsFor, Why,
 };
 pub use outside::GroupPlace;
-pub use send::{Committed, CommitBuilder, SentProposal};
+pub use send::{CommitBuilder, Committed, MessageBuilder, SentProposal};
 pub use start::{ExternalJoinOptions, Founding};
 pub use step::Step;
 

@@ -7,7 +7,7 @@ use crate::framing::{ContentType, Sender};
 use crate::key_schedule::{CommitId, EpochId};
 use crate::message::Proposal;
 
-use super::Level;
+use super::{EpochRef, Level};
 
 /// What a received message led to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +103,30 @@ pub struct NewEpoch {
     pub dropped: Vec<CommitId>,
     /// The branch that wins is one that we can't follow.
     pub stranded: Option<Stranded>,
+}
+
+impl NewEpoch {
+    /// The epoch that we entered by an external commit, once that is confirmed.
+    pub(crate) fn joined(epoch: EpochRef<'_>) -> Option<Self> {
+        Some(Self {
+            id: epoch.id().clone(),
+            commit_id: epoch.commit_id().clone(),
+            parent: epoch.parent().cloned(),
+            number: epoch.number(),
+            commit: epoch.commit()?.clone(),
+            authenticated_data: Vec::new(),
+            own: true,
+            fork: false,
+            is_head: epoch.is_head(),
+            head_moved: false,
+            lost: Vec::new(),
+            welcome: None,
+            ready: 0,
+            deleted: Vec::new(),
+            dropped: Vec::new(),
+            stranded: None,
+        })
+    }
 }
 
 /// What was deleted of an epoch.

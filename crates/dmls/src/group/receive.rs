@@ -96,7 +96,7 @@ impl Group {
     /// [`Group::welcome_sent`].
     pub fn confirm(&mut self, commit: &CommitId) -> Result<Step<'_, NewEpoch>, Error> {
         if self.state.joining.as_ref().is_some_and(|joining| joining.commit == *commit) {
-            return Ok(self.decide_joined().into_step(self));
+            return Ok(self.decide_joined()?.into_step(self));
         }
         Ok(self.decide_confirm(commit)?.into_step(self))
     }
@@ -122,7 +122,7 @@ impl Group {
                 let decision = self.decide_confirm(&arrived.commit_id)?;
                 Ok(decision.map(|new| Outcome::Commit(Box::new(new))))
             }
-            Route::Confirm => Ok(self.decide_joined().map(|new| Outcome::Commit(Box::new(new)))),
+            Route::Confirm => Ok(self.decide_joined()?.map(|new| Outcome::Commit(Box::new(new)))),
             Route::Open(id, node) => self.open(arrived, id, node, now),
         }
     }
@@ -264,7 +264,7 @@ impl Group {
                 Decision::nothing(Outcome::Application(self.application(id, node, content.get(), data)?))
             }
             (Content::Proposal(_), State::Full(epoch)) => {
-                self.decide_proposal(&arrived, epoch, &content, now)?
+                self.decide_proposal(&arrived, epoch, &content)?
             }
             (Content::Commit(_), State::Full(epoch)) => {
                 if let Some(reference) = epoch.missing_proposal(content.get()) {
@@ -321,7 +321,6 @@ impl Group {
         arrived: &Arrived<'_>,
         epoch: &Epoch,
         content: &Verified,
-        now: Time,
     ) -> Result<Decision<Outcome>, Error> {
         let content = content.get();
         let Content::Proposal(proposal) = &content.content.content else { return Err(Rule::Sender.into()) };
@@ -330,7 +329,7 @@ impl Group {
             return Ok(Decision::nothing(Outcome::Duplicate));
         }
         let sender = content.content.sender;
-        let rules = Rules::received(&self.config, now);
+        let rules = Rules::received(&self.config);
         epoch.public().check_proposal(rules, &Extensions::new(), proposal, sender)?;
         // What comes from outside is not signed with the GroupContext, so siblings could not be told apart (R14).
         let is_outside = !matches!(sender, Sender::Member(_));

@@ -6,13 +6,13 @@ use rand_core::CryptoRng;
 
 use crate::codec::Encode;
 use crate::crypto::{HpkePrivateKey, ProposalRef};
-use crate::epoch::{CommitRequest, StoredProposal};
+use crate::epoch::{CommitRequest, Recipient, StoredProposal};
 use crate::error::{Error, Limit, Usage};
 use crate::extension::Extensions;
 use crate::forks::Edge;
 use crate::framing::{Content, MlsMessage, Sender};
 use crate::key_package::KeyPackage;
-use crate::key_schedule::{CommitId, EpochId, KeySchedule};
+use crate::key_schedule::{ChildInput, CommitId, EpochId, KeySchedule};
 use crate::message::{PreSharedKeyId, Proposal, ProposalOrRef, Psk, ReInit};
 use crate::registry::WireFormat;
 use crate::time::Time;
@@ -338,7 +338,7 @@ impl<'g> CommitBuilder<'g> {
             .map_err(Error::refused)?;
         let commit_id = group.commit_id(&staged.message);
         let references = references_of(&staged.message);
-        let removes = staged.summary.removed.iter().map(|member| member.leaf).collect();
+        let removes: Vec<_> = staged.summary.removed.iter().map(|member| member.leaf).collect();
         let pending = PendingCommit {
             message: group.wrap(staged.message, &parent.id),
             authenticated_data,
@@ -352,7 +352,7 @@ impl<'g> CommitBuilder<'g> {
             },
             commit: staged.summary,
             made: now,
-            input: staged.puncture.map(|puncture| puncture.input().to_vec()),
+            input: staged.puncture.as_ref().map(ChildInput::of),
             references,
             given_up: false,
             epoch: staged.child,
@@ -377,7 +377,7 @@ impl Group {
     /// What a delivery service takes of a pending commit of ours. It releases the Welcome by itself, so don't send that.
     pub fn bundle(&self, commit: &CommitId, now: Time) -> Result<Bundle, Error> {
         let pending = self.pending.get(commit).ok_or(Usage::UnknownCommit)?;
-        let info = pending.epoch.group_info_without_tree(self.rules(now))?;
+        let info = pending.epoch.group_info(self.rules(now), Recipient::Server)?;
         let proposals = match &pending.parent {
             Some(parent) => sent_proposals(self.full(parent)?, &pending.references),
             None => Vec::new(),

@@ -7,7 +7,7 @@ use rand_core::CryptoRng;
 use crate::codec::{Decode, Encode};
 use crate::config::Config;
 use crate::epoch::{self, CommitSummary, Epoch, ExternalRequest, NewGroupOptions, Rules};
-use crate::error::{Error, Limit, Rule};
+use crate::error::{Error, Limit, Rule, Usage};
 use crate::forks::{Edge, Vertex};
 use crate::framing::MlsMessage;
 use crate::identity::{Identity, OwnKeyPackage};
@@ -103,17 +103,9 @@ impl Group {
         now: Time,
         rng: &mut dyn CryptoRng,
     ) -> Result<Founding, Error> {
-        let rules = Rules::new(&config, now);
-        let epoch = epoch::create(rules, identity, options, rng)?;
-        let info = MlsMessage::GroupInfo(Box::new(epoch.group_info_without_tree(rules)?)).to_bytes();
-        let root = Root {
-            parent: None,
-            edge: root_edge(&epoch, epoch.suite().hash(&[&info]).into()),
-            commit: None,
-            joining: None,
-            successor_of: None,
-        };
-        Ok(Founding { group_info: Some(info), ..Self::begin(config, root, Box::new(epoch), now) })
+        let new = epoch::create(&config, now, identity, options, rng)?;
+        let founding = Self::begin(config, Root::default(), new.epoch, now);
+        Ok(Founding { group_info: Some(new.group_info), ..founding })
     }
 
     /// Joins by a MLSMessage(Welcome). `ratchet_tree` is needed where the Welcome does not hold it. Check that you are in
@@ -130,15 +122,8 @@ impl Group {
         };
         let rules = Rules::new(&config, now);
         let psks = PskLookup(&|id| joiner_psk(&config, id));
-        let joined = epoch::join(rules, own, &welcome, ratchet_tree, psks)?;
-        let root = Root {
-            parent: None,
-            edge: root_edge(&joined.epoch, joined.commit_id),
-            commit: None,
-            joining: None,
-            successor_of: joined.successor_of,
-        };
-        Ok(Self::begin(config, root, joined.epoch, now))
+        let (epoch, successor_of) = epoch::join(rules, own, &welcome, ratchet_tree, psks)?;
+        Ok(Self::begin(config, Root { successor_of, ..Root::default() }, epoch, now))
     }
 
     /// Joins by ourselves with a MLSMessage(GroupInfo) (RFC 9420 s12.4.3.2). A former self with the same signature key is
@@ -155,7 +140,7 @@ impl Group {
         let root = Root {
             joining: Some(Joining { commit: external.edge.commit.clone(), message: external.message }),
             parent: external.parent,
-            edge: external.edge,
+            edge: Some(external.edge),
             commit: Some(external.commit),
             successor_of: None,
         };
@@ -200,11 +185,13 @@ impl Group {
     }
 
     /// The external commit by which we joined is accepted.
-    pub(super) fn decide_joined(&self) -> Decision<NewEpoch> {
-        let head = self.epoch(self.graph.forks().start()).unwrap_or_else(|| self.head());
-        let outcome = NewEpoch::joined(&head);
+    pub(super) fn decide_joined(&self) -> Result<Decision<NewEpoch>, Usage> {
+        let joined = self.state.joining.as_ref().and_then(|joining| {
+            self.epoch(self.graph.forks().by_commit(&joining.commit)?)
+        });
+        let outcome = joined.and_then(NewEpoch::joined).ok_or(Usage::UnknownCommit)?;
         let state = Some(GroupState { joining: None, ..self.state.clone() });
-        Decision { outcome, effects: Vec::new(), state }
+        Ok(Decision { outcome, effects: Vec::new(), state })
     }
 
     /// A group whose graph begins with one epoch.
@@ -213,8 +200,10 @@ impl Group {
         let group_id = epoch.context().group_id.clone();
         let id = epoch.id.clone();
         let (number, choice) = (epoch.context().epoch, choice_in(&epoch.context().extensions));
+        let edge = edge_to(&epoch);
         let node = Node::new(root.commit, now, epoch);
-        let vertex = Vertex::new(root.parent, number, root.edge, choice, node);
+        let edge = root.edge.unwrap_or(edge);
+        let vertex = Vertex::new(root.parent, number, edge, choice, node);
         let mut group = Group {
             suite,
             config,
@@ -244,16 +233,20 @@ impl Group {
 }
 
 /// How the first epoch of a graph came to be.
+#[derive(Default)]
 pub(crate) struct Root {
     pub parent: Option<EpochId>,
-    pub edge: Edge,
+    /// Of an external commit of ours; otherwise its siblings are not known, and nothing compares it with them.
+    pub edge: Option<Edge>,
     pub commit: Option<CommitSummary>,
     pub joining: Option<Joining>,
     pub successor_of: Option<Psk>,
 }
 
-/// The edge to an epoch whose siblings we don't know.
-pub(crate) fn root_edge(epoch: &Epoch, commit: CommitId) -> Edge {
+/// The edge to an epoch of whose commit we know nothing else. If not even its name is known, because whoever let us in does
+/// not say it, the epoch's own name stands for it.
+fn edge_to(epoch: &Epoch) -> Edge {
+    let commit = epoch.commit_id.clone().unwrap_or_else(|| epoch.id.as_bytes().into());
     Edge { commit, tag: epoch.public().confirmation_tag.clone(), committer: None, removes: Vec::new() }
 }
 
@@ -288,15 +281,15 @@ impl External {
         let request = ExternalRequest { psks, authenticated_data: options.authenticated_data };
         let lookup = PskLookup(&|id| joiner_psk(config, id));
         let rules = Rules::new(config, now);
-        let joined =
-            epoch::join_external(rules, identity, &info, options.ratchet_tree, request, lookup, rng)?;
+        let suite = info.suite(rules)?;
+        let info = info.verify(rules, suite, options.ratchet_tree)?;
+        let joined = epoch::join_external(rules, identity, &info, request, lookup, rng)?;
         let parent = options.epoch.or(joined.parent);
         if config.schedule == KeySchedule::Dmls && parent.is_none() {
             return Err(Rule::EpochHeader.into());
         }
         let removes: Vec<_> = joined.summary.removed.iter().map(|member| member.leaf).collect();
-        let commit = joined.epoch.suite().hash(&[&joined.message.to_bytes()]).into();
-        let edge = Edge { committer: removes.first().copied(), removes, ..root_edge(&joined.epoch, commit) };
+        let edge = Edge { committer: removes.first().copied(), removes, ..edge_to(&joined.epoch) };
         let message = wrap(joined.message, parent.as_ref());
         Ok(Self { message, parent, edge, commit: joined.summary, epoch: joined.epoch })
     }

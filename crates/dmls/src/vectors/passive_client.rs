@@ -8,6 +8,7 @@ use super::{At, Outcome, array, bytes, equal, field, private_key, same};
 use crate::codec::Decode;
 use crate::config::{Config, Limits, PreSharedKeys};
 use crate::crypto::{Secret, SignatureKeyPair, Suite};
+use crate::danger::AcceptAnyCredential;
 use crate::framing::MlsMessage;
 use crate::group::{Arrival, Group, Outcome as Received};
 use crate::identity::OwnKeyPackage;
@@ -44,7 +45,7 @@ fn join(suite: &Suite, case: &Value) -> Result<Group, String> {
         max_lifetime: u64::MAX,
         psks: Arc::new(external_psks(case)?),
         limits: Limits { resumption_psks: 1 << 10, ..Limits::default() },
-        ..Config::default()
+        ..Config::new(AcceptAnyCredential)
     };
     let tree = match field(case, "ratchet_tree")? {
         Value::Null => None,

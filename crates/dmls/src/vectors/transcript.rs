@@ -11,6 +11,7 @@ use super::{At, Outcome as Judgement, array, bytes, equal, field, integer, same,
 use crate::codec::{Decode, Encode};
 use crate::config::{Config, Limits, PreSharedKeys};
 use crate::crypto::{Provider, Secret, SignatureKeyPair, Suite};
+use crate::danger::AcceptAnyCredential;
 use crate::framing::MlsMessage;
 use crate::group::{Arrival, Group, Outcome, State};
 use crate::identity::OwnKeyPackage;
@@ -119,7 +120,7 @@ impl<'a> Follower<'a> {
             max_lifetime: 101 * 366 * 86_400,
             psks: Arc::new(Psks(psks)),
             limits: Limits { resumption_psks: u64::MAX >> 1, ..Limits::default() },
-            ..Config::default()
+            ..Config::new(AcceptAnyCredential)
         };
         Ok(Self {
             case,
@@ -235,7 +236,6 @@ impl<'a> Follower<'a> {
         secrets.init = Some(Secret::new(bytes(field(epoch, "secrets")?, "init_secret")?));
         let founding = replay::join_external(
             self.config.clone(),
-            self.arrival,
             &bytes(step, "group_info")?,
             &bytes(step, "message")?,
             secrets,

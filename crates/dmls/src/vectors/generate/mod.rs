@@ -12,6 +12,7 @@ use super::At;
 use crate::config::{Config, KeyLog, PreSharedKeys};
 use crate::credential::Credential;
 use crate::crypto::{Provider, Secret, Suite};
+use crate::danger::AcceptAnyCredential;
 use crate::epoch::NewGroupOptions;
 use crate::group::{Arrival, ExternalJoinOptions, Group, Outcome, SentCommit, Step};
 use crate::identity::{Identity, OwnKeyPackage};
@@ -95,7 +96,7 @@ pub fn generate(
         max_lifetime: 101 * 366 * 86_400,
         psks: psks.clone(),
         key_log: Some(log.clone()),
-        ..Config::default()
+        ..Config::new(AcceptAnyCredential)
     };
     let mut world = World {
         suite,
