@@ -49,11 +49,9 @@ impl std::error::Error for Error {
             Self::Malformed(e) => Some(e),
             Self::Crypto(e) => Some(e),
             Self::Records(e) => Some(e),
-            Self::Invalid(_)
-            | Self::Refused(_)
-            | Self::Unsupported(_)
-            | Self::Limit(_)
-            | Self::Usage(_) => None,
+            Self::Invalid(_) | Self::Refused(_) | Self::Unsupported(_) | Self::Limit(_) | Self::Usage(_) => {
+                None
+            }
         }
     }
 }
@@ -343,7 +341,10 @@ impl fmt::Display for RecordsError {
             Self::Inconsistent(what) => write!(f, "{what} does not fit the other records"),
             Self::Damaged(what) => write!(f, "{what} is damaged"),
             Self::Format(format) => {
-                write!(f, "they have format {format}, which this version does not read; use the version that wrote them")
+                write!(
+                    f,
+                    "they have format {format}, which this version does not read; use the version that wrote them"
+                )
             }
             Self::Schedule => f.write_str("the group has the other key schedule; change Config::schedule"),
         }

@@ -122,7 +122,12 @@ mod tests {
         for first in 0..commits.len().max(1) {
             let mut candidates: Vec<_> = commits
                 .iter()
-                .map(|c| Candidate { tag: &c.tag, commit: &c.id, committer: c.committer, removes: &c.removes })
+                .map(|c| Candidate {
+                    tag: &c.tag,
+                    commit: &c.id,
+                    committer: c.committer,
+                    removes: &c.removes,
+                })
                 .collect();
             candidates.rotate_left(first);
             winners.push(choice.choose(&candidates).map(|at| candidates[at].tag.as_bytes()[0]));

@@ -211,8 +211,7 @@ impl<K: Ord + Clone, N> Forks<K, N> {
     /// Adds an epoch. The parent may be missing, and may come later.
     pub(crate) fn insert(&mut self, key: K, vertex: Vertex<K, N>) {
         let parent = vertex.parent.clone();
-        let (joins, is_final) =
-            (self.children.contains_key(&key), self.finals.contains(&vertex.edge.commit));
+        let (joins, is_final) = (self.children.contains_key(&key), self.finals.contains(&vertex.edge.commit));
         self.add(key.clone(), vertex);
         if is_final || self.children(&key).any(|(_, child)| child.is_final) {
             self.mark_final(&key);
@@ -300,9 +299,8 @@ impl<K: Ord + Clone, N> Forks<K, N> {
     pub(crate) fn forgettable_chain(&self) -> impl Iterator<Item = (&K, &Vertex<K, N>)> {
         let single = |key: &K| self.count_edges(key) == 1;
         let first = self.vertices.get_key_value(&self.start);
-        let chain = std::iter::successors(first, |(_, vertex)| {
-            self.vertices.get_key_value(vertex.next.as_ref()?)
-        });
+        let chain =
+            std::iter::successors(first, |(_, vertex)| self.vertices.get_key_value(vertex.next.as_ref()?));
         chain.take_while(move |(key, vertex)| vertex.next.is_some() && single(key))
     }
 

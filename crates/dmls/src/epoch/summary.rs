@@ -2,8 +2,8 @@
 
 use crate::codec::wire_struct;
 use crate::credential::Credential;
-use crate::crypto::SignaturePublicKey;
 use crate::crypto::KeyPackageRef;
+use crate::crypto::SignaturePublicKey;
 use crate::message::ReInit;
 use crate::tree::{LeafIndex, LeafNode, RatchetTree};
 

@@ -13,9 +13,8 @@ use crate::time::Time;
 use crate::tree::LeafIndex;
 
 use super::effect::Effect;
-use super::graph::{Level, Node, State};
-use super::outcome::{Lost, LostCommit, NewEpoch, Outcome, Stranded, WaitsFor, Why};
-use super::retention::LetGo;
+use super::graph::Node;
+use super::outcome::{Lost, LostCommit, NewEpoch, Outcome, Stranded, WaitsFor};
 use super::step::Decision;
 use super::{Group, GroupState};
 
@@ -158,10 +157,11 @@ impl Group {
     /// Decides about a commit of ours that is accepted.
     pub(super) fn decide_confirm(&self, commit: &CommitId) -> Result<Decision<NewEpoch>, Error> {
         let pending = self.pending.get(commit).ok_or(Usage::UnknownCommit)?;
-        self.decide_own(pending, |child, stays| match stays {
+        let own = self.own_child(pending)?;
+        Ok(self.decide_own_child(own, |child, stays| match stays {
             true => vec![Effect::Confirm(commit.clone())],
             false => vec![Effect::DropPending(commit.clone()), child.without_state(pending.made)],
-        })
+        }))
     }
 
     /// Decides about a commit of ours that was not pending.
@@ -174,14 +174,6 @@ impl Group {
             let (id, vertex) = pending.into_vertex();
             vec![Effect::AddEpoch(id, Box::new(vertex))]
         }))
-    }
-
-    fn decide_own(
-        &self,
-        pending: &PendingCommit,
-        add: impl FnOnce(&NewChild, bool) -> Vec<Effect>,
-    ) -> Result<Decision<NewEpoch>, Error> {
-        Ok(self.decide_own_child(self.own_child(pending)?, add))
     }
 
     fn own_child(&self, pending: &PendingCommit) -> Result<OwnChild, Error> {

@@ -14,8 +14,8 @@ use crate::key_schedule::{CommitId, EpochId, ExportedSecret};
 use crate::time::Time;
 use crate::tree::LeafIndex;
 
-use super::graph::{Level, Node};
 use super::Group;
+use super::graph::{Level, Node};
 
 /// One epoch of a group. What it can tell depends on its [`Level`].
 #[derive(Clone, Copy)]
@@ -145,17 +145,18 @@ impl<'g> EpochRef<'g> {
 
     /// What is known of each of its members; `None` if it is only [`Level::Known`]. It looks at all descendants.
     pub fn member_facts(&self) -> Option<Vec<MemberFacts>> {
-        let (mut committed, mut heard, mut removed) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let (mut committed, mut heard) = (BTreeSet::<LeafIndex>::new(), BTreeSet::<LeafIndex>::new());
+        let mut removed = BTreeSet::<LeafIndex>::new();
         // On each branch, those who are gone: their leaves may be others' by now.
-        let mut open = vec![(self.id, BTreeSet::new())];
+        let mut open = vec![(self.id, BTreeSet::<LeafIndex>::new())];
         while let Some((id, gone)) = open.pop() {
             for (child, vertex) in self.group.graph.forks().children(id) {
                 let committer = vertex.edge.committer.filter(|leaf| !gone.contains(leaf));
                 let mut gone = gone.clone();
-                removed.extend(vertex.edge.removes.iter().filter(|leaf| !gone.contains(leaf)).copied());
+                removed.extend(vertex.edge.removes.iter().copied().filter(|leaf| !gone.contains(leaf)));
                 gone.extend(vertex.edge.removes.iter().copied());
                 committed.extend(committer);
-                heard.extend(speakers(&vertex.value).difference(&gone));
+                heard.extend(speakers(&vertex.value).difference(&gone).copied());
                 open.push((child, gone));
             }
         }

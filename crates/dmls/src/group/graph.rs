@@ -38,7 +38,6 @@ pub(crate) struct Node {
     pub resumption: Option<ResumptionPsk>,
 }
 
-
 impl Node {
     pub(crate) fn new(commit: Option<CommitSummary>, made: Time, epoch: Box<Epoch>) -> Self {
         let resumption = Some(ResumptionPsk(epoch.secrets.resumption_psk.0.duplicate()));
@@ -217,7 +216,7 @@ impl Graph {
     }
 
     /// The ancestor with this number, on the branch of an epoch (R11).
-    pub(crate) fn ancestor(&self, from: &EpochId, number: u64) -> Option<&Node> {
+    pub(crate) fn ancestor<'a>(&'a self, from: &'a EpochId, number: u64) -> Option<&'a Node> {
         let (_, vertex) = self.forks.ancestors(from).find(|(_, vertex)| vertex.number <= number)?;
         (vertex.number == number).then_some(&vertex.value)
     }

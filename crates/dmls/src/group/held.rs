@@ -172,7 +172,9 @@ impl HeldMessages {
         }
         let mut evicted = Vec::new();
         let same = self.waiting.get(waits_for);
-        if let Some(oldest) = same.filter(|same| same.len() >= limits.held_per_epoch).and_then(BTreeSet::first) {
+        if let Some(oldest) =
+            same.filter(|same| same.len() >= limits.held_per_epoch).and_then(BTreeSet::first)
+        {
             evicted.push(*oldest);
         }
         let size = |order: &u64| self.messages.get(order).map_or(0, |held| held.message.len());

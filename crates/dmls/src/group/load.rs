@@ -12,11 +12,10 @@ use crate::error::{Error, RecordsError, Unsupported};
 use crate::fork_choice::ForkChoice;
 use crate::forks::{Edge, Vertex};
 use crate::key_schedule::{ChildInput, CommitId, EpochId, KeySchedule, NextInit, ResumptionPsk};
-use crate::message::Psk;
 use crate::registry::CipherSuite;
 use crate::secret_tree::SecretTree;
 use crate::time::Time;
-use crate::tree::{LeafIndex, TreeLoader};
+use crate::tree::TreeLoader;
 
 use super::branch::PendingCommit;
 use super::changes::{Changes, Key, Kind, open_record};
@@ -224,7 +223,7 @@ struct Loader<'a> {
 impl Loader<'_> {
     fn graph(&mut self, head: &EpochId) -> Result<Graph, Error> {
         let mut vertices = BTreeMap::new();
-        for (id, bytes) in self.records.of_kind(Kind::Node) {
+        for (id, bytes) in self.records.of_kind(Kind::Node).collect::<Vec<_>>() {
             let id = EpochId::from(id);
             let state = self.state(&id)?;
             let resumption = self.records.get(Key::Resumption(&id));
@@ -257,7 +256,7 @@ impl Loader<'_> {
 
     fn pending(&mut self) -> Result<BTreeMap<CommitId, PendingCommit>, Error> {
         let mut pending = BTreeMap::new();
-        for (commit, bytes) in self.records.of_kind(Kind::Pending) {
+        for (commit, bytes) in self.records.of_kind(Kind::Pending).collect::<Vec<_>>() {
             let record: PendingRecord = decode("a pending commit", bytes)?;
             let State::Full(epoch) = self.state(&record.id)? else {
                 return Err(RecordsError::Missing("the epoch of a pending commit").into());
@@ -293,7 +292,9 @@ impl Loader<'_> {
     fn check_all_used(&self, group: &Group) -> Result<(), RecordsError> {
         let mut written = BTreeMap::new();
         group.snapshot().replay_into(&mut written);
-        if written.len() != self.records.0.len() || !self.records.0.keys().all(|key| written.contains_key(*key)) {
+        if written.len() != self.records.0.len()
+            || !self.records.0.keys().all(|key| written.contains_key(*key))
+        {
             return Err(RecordsError::Inconsistent("a record that nothing refers to"));
         }
         Ok(())
@@ -359,7 +360,9 @@ impl Group {
         }
         let changes = &mut out.changes;
         self.welcomes.iter().for_each(|(commit, welcome)| changes.put(Key::Welcome(commit), welcome.clone()));
-        self.removals.iter().for_each(|(commit, removal)| changes.put(Key::Removal(commit), removal.record()));
+        self.removals
+            .iter()
+            .for_each(|(commit, removal)| changes.put(Key::Removal(commit), removal.record()));
         let forks = self.graph.forks();
         forks.finals().iter().for_each(|commit| changes.put(Key::Final(commit), Vec::new()));
         forks.blocked().iter().for_each(|commit| changes.put(Key::Blocked(commit), Vec::new()));
@@ -408,8 +411,10 @@ impl Group {
 
     fn wake_all(&mut self) {
         let waits: BTreeSet<_> = self.held.iter().map(|(_, held)| held.waits_for.clone()).collect();
-        for waits_for in waits.iter().filter(|waits_for| self.wait_is_over(waits_for)) {
-            self.held.wake(waits_for);
+        for waits_for in waits {
+            if self.wait_is_over(&waits_for) {
+                self.held.wake(&waits_for);
+            }
         }
     }
 

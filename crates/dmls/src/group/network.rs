@@ -94,14 +94,14 @@ impl Group {
     pub fn flushed(&mut self, commit: &CommitId) -> Step<'_, Turn> {
         let forks = self.graph.forks();
         let final_epoch = forks.by_commit(commit).filter(|id| forks.is_final(id));
-        let let_go = final_epoch.into_iter().flat_map(|id| {
-            let retained = self.graph.way().iter().chain(self.graph.beside());
-            let read = retained.filter(move |(_, other)| {
-                let node = self.graph.node(other);
-                node.is_some_and(|node| node.level() == Level::Readable) && !forks.is_above(id, other)
-            });
-            read.map(|(number, id)| LetGo { id: id.clone(), number: *number, level: Level::Known, why: Why::Flushed })
+        let retained = self.graph.way().iter().chain(self.graph.beside());
+        let is_read_only =
+            |id: &EpochId| self.graph.node(id).is_some_and(|node| node.level() == Level::Readable);
+        let gone = retained.filter(|(_, id)| {
+            final_epoch.is_some_and(|final_epoch| is_read_only(id) && !forks.is_above(final_epoch, id))
         });
+        let gone = gone.map(|(number, id)| (id.clone(), *number));
+        let let_go = gone.map(|(id, number)| LetGo { id, number, level: Level::Known, why: Why::Flushed });
         let let_go = let_go.collect();
         self.turn(commit, forks.end().clone(), let_go, Vec::new()).into_step(self)
     }

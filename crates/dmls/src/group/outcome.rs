@@ -16,6 +16,66 @@ pub enum Outcome {
     /// Data of the application.
     Application(Application),
     /// A proposal, stored for its epoch.
+    Proposal(ReceivedProposal),
+    /// A commit: there is a new epoch. Also our own commit, when it comes back.
+    Commit(Box<NewEpoch>),
+    /// A commit that says that it removes us.
+    Removed(Box<Removed>),
+    /// A commit that lost, of a committer with so many commits of this epoch that it was not processed: see
+    /// [`crate::Limits::children_per_committer`]. Keep it if the delivery service may still call it final.
+    Lost(LostCommit),
+    /// It was processed before. Drop it.
+    Duplicate,
+    /// Its key was dropped, because too many messages of its sender were skipped: it may have been read before, or not.
+    TooOld {
+        /// Its epoch.
+        epoch: EpochId,
+    },
+    /// Our own message came back. Drop it.
+    Own,
+    /// Our own message, of which we have no record: this client was restored from an old backup, or runs twice. Don't send
+    /// in this group any more: join again ([`crate::Group::rejoin`]).
+    RolledBack(RolledBack),
+    /// It waits, and is delivered by [`crate::Group::resume`].
+    Held(Held),
+    /// It is older than all that we know: from before we joined, or of an epoch that was forgotten. Drop it.
+    BeforeUs {
+        /// The number of its epoch.
+        number: u64,
+    },
+    /// Its epoch was deleted, or is not [`Level::Full`] any more.
+    EpochDeleted(EpochDeleted),
+}
+
+/// Data of the application.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Application {
+    /// The epoch in which it was sent.
+    pub epoch: EpochId,
+    /// Whether that epoch is on the way to the head. Otherwise it was said on a branch that lost.
+    pub on_way: bool,
+    /// Who sent it, as the tree of that epoch says.
+    pub sender: Member,
+    /// Whether the sender is a member of the head too, by its signature key.
+    pub is_member: bool,
+    /// The data.
+    pub data: Vec<u8>,
+    /// What the sender authenticated without encryption.
+    pub authenticated_data: Vec<u8>,
+}
+
+impl std::fmt::Debug for Application {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Application")
+            .field("epoch", &self.epoch)
+            .field("sender", &self.sender)
+            .field("bytes", &self.data.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A proposal, stored for its epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReceivedProposal {
@@ -157,6 +217,8 @@ pub enum Why {
     Final,
     /// All its messages were delivered.
     Flushed,
+    /// The caller asked for it.
+    Asked,
     /// An RFC 9420 group has one successor for each epoch.
     Linear,
 }

@@ -263,9 +263,7 @@ impl Group {
             (Content::Application(data), _) => {
                 Decision::nothing(Outcome::Application(self.application(id, node, content.get(), data)?))
             }
-            (Content::Proposal(_), State::Full(epoch)) => {
-                self.decide_proposal(&arrived, epoch, &content)?
-            }
+            (Content::Proposal(_), State::Full(epoch)) => self.decide_proposal(&arrived, epoch, &content)?,
             (Content::Commit(_), State::Full(epoch)) => {
                 if let Some(reference) = epoch.missing_proposal(content.get()) {
                     return self.hold(&arrived, WaitsFor::Proposal { epoch: id.clone(), reference });
@@ -295,8 +293,7 @@ impl Group {
             }
             _ => return Ok(Decision::nothing(self.deleted(arrived, id, node.level()))),
         };
-        let rolled_back =
-            |verified| Outcome::RolledBack(RolledBack { epoch: id.clone(), content, verified });
+        let rolled_back = |verified| Outcome::RolledBack(RolledBack { epoch: id.clone(), content, verified });
         let outcome = match opened {
             // The key is gone, so it was sent from here. A commit is pending or known as long as it can be followed.
             Err(Error::Invalid(Rule::MessageKeyUsed | Rule::MessageKeyTooOld)) => match content {
@@ -365,7 +362,12 @@ impl Group {
     }
 
     /// Whether a proposal of this sender may be stored though no commit refers to it yet.
-    pub(super) fn has_room(&self, epoch: &Epoch, sender: Sender, proposal: &crate::message::Proposal) -> bool {
+    pub(super) fn has_room(
+        &self,
+        epoch: &Epoch,
+        sender: Sender,
+        proposal: &crate::message::Proposal,
+    ) -> bool {
         let limits = &self.config.limits;
         let same = epoch.proposals.values().filter(|stored| stored.sender == sender).count();
         epoch.proposals.len() < limits.proposals

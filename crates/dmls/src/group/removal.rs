@@ -6,11 +6,11 @@ use crate::error::{Error, Limit, Usage};
 use crate::forks::Edge;
 use crate::key_schedule::{CommitId, EpochId};
 
+use super::Group;
 use super::effect::Effect;
 use super::network::Turn;
 use super::outcome::{Outcome, Removed};
 use super::step::{Decision, Step};
-use super::Group;
 
 /// A commit that says that it removes us.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +87,11 @@ impl Group {
         let commit = edge.commit.clone();
         let removal = Removal { parent: parent.clone(), edge, stands };
         let effects = vec![Effect::Removal(commit.clone(), Box::new(removal))];
-        let turn = if stands { self.turn(&commit, end, Vec::new(), effects) } else { return Ok(Decision::new(Outcome::Removed(Box::new(removed)), effects)) };
+        let turn = if stands {
+            self.turn(&commit, end, Vec::new(), effects)
+        } else {
+            return Ok(Decision::new(Outcome::Removed(Box::new(removed)), effects));
+        };
         Ok(turn.map(|_| Outcome::Removed(Box::new(removed))))
     }
 }

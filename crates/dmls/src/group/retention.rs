@@ -136,7 +136,8 @@ impl Group {
         let way = || self.graph.way().iter().filter(|(_, id)| id != head && !is_beside(id));
         let lost = self.graph.way().iter().filter(|(_, id)| id != head && is_beside(id));
         let new_lost = (number, new.clone());
-        let mut beside: Vec<_> = self.graph.beside().iter().filter(|(_, id)| !turned || !above(id)).chain(lost).collect();
+        let mut beside: Vec<_> =
+            self.graph.beside().iter().filter(|(_, id)| !turned || !above(id)).chain(lost).collect();
         if new != head {
             beside.push(&new_lost);
         }
@@ -166,7 +167,11 @@ impl Group {
     }
 
     /// What a final commit releases: its ancestors and what it excludes. `new` is an epoch that is not in the graph yet, with its parent.
-    pub(super) fn released_by(&self, new: Option<(&EpochId, &EpochId)>, known: Option<&EpochId>) -> Vec<LetGo> {
+    pub(super) fn released_by(
+        &self,
+        new: Option<(&EpochId, &EpochId)>,
+        known: Option<&EpochId>,
+    ) -> Vec<LetGo> {
         let is_below = |id: &EpochId| known.is_some_and(|known| self.graph.forks().is_above(known, id));
         let is_new = |id: &EpochId| new.is_some_and(|(_, new)| new == id);
         let retained = self.graph.way().iter().chain(self.graph.beside());
@@ -255,7 +260,7 @@ impl Group {
             Some(mut moved) if extends => {
                 moved.follow(new, vertex.number, vertex.edge.committer, &vertex.edge.removes);
                 let added = vertex.value.commit.iter().flat_map(|commit| &commit.added);
-                added.for_each(|member| moved.set(member.leaf, vertex.number));
+                added.for_each(|added| moved.set(added.member.leaf, vertex.number));
                 self.moved = Some(moved);
             }
             Some(moved) if !self.graph.forks().is_on_way(new) => self.moved = Some(moved),
@@ -304,7 +309,8 @@ impl Moved {
             for leaf in here.into_iter().chain(vertex.edge.committer).filter(|leaf| !settled.contains(leaf)) {
                 moved.raise(leaf, vertex.number);
             }
-            let added = vertex.value.commit.iter().flat_map(|commit| &commit.added).map(|member| member.leaf);
+            let added =
+                vertex.value.commit.iter().flat_map(|commit| &commit.added).map(|added| added.member.leaf);
             for leaf in added {
                 moved.raise(leaf, vertex.number);
                 settled.insert(leaf);

@@ -363,7 +363,7 @@ impl<'g> CommitBuilder<'g> {
 }
 
 impl PendingCommit {
-    fn sent(&self) -> SentCommit {
+    pub(super) fn sent(&self) -> SentCommit {
         SentCommit {
             id: self.edge.commit.clone(),
             epoch: self.epoch.id.clone(),
@@ -398,7 +398,8 @@ impl Group {
             return Err(Usage::UnknownCommit.into());
         }
         let given_up = self.pending.iter().filter(|(id, pending)| pending.given_up && *id != commit);
-        let oldest = given_up.clone().min_by_key(|(id, pending)| (pending.made, *id)).map(|(id, _)| id.clone());
+        let oldest =
+            given_up.clone().min_by_key(|(id, pending)| (pending.made, *id)).map(|(id, _)| id.clone());
         let dropped = oldest.filter(|_| given_up.count() >= self.config.limits.pending);
         let mut effects = vec![Effect::GiveUp(commit.clone())];
         effects.extend(dropped.clone().map(Effect::DropPending));

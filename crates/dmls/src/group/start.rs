@@ -11,7 +11,7 @@ use crate::error::{Error, Limit, Rule, Usage};
 use crate::forks::{Edge, Vertex};
 use crate::framing::MlsMessage;
 use crate::identity::{Identity, OwnKeyPackage};
-use crate::key_schedule::{CommitId, EpochId, KeySchedule, PskLookup};
+use crate::key_schedule::{EpochId, KeySchedule, PskLookup};
 use crate::message::{PreSharedKeyId, Psk};
 use crate::time::Time;
 
@@ -186,9 +186,11 @@ impl Group {
 
     /// The external commit by which we joined is accepted.
     pub(super) fn decide_joined(&self) -> Result<Decision<NewEpoch>, Usage> {
-        let joined = self.state.joining.as_ref().and_then(|joining| {
-            self.epoch(self.graph.forks().by_commit(&joining.commit)?)
-        });
+        let joined = self
+            .state
+            .joining
+            .as_ref()
+            .and_then(|joining| self.epoch(self.graph.forks().by_commit(&joining.commit)?));
         let outcome = joined.and_then(NewEpoch::joined).ok_or(Usage::UnknownCommit)?;
         let state = Some(GroupState { joining: None, ..self.state.clone() });
         Ok(Decision { outcome, effects: Vec::new(), state })

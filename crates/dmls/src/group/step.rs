@@ -86,7 +86,8 @@ impl<T> Decision<T> {
 
     pub(crate) fn into_step(self, group: &mut Group) -> Step<'_, T> {
         let Self { outcome, mut effects, state } = self;
-        effects.extend(state.filter(|state| *state != group.state).map(|state| Effect::State(Box::new(state))));
+        effects
+            .extend(state.filter(|state| *state != group.state).map(|state| Effect::State(Box::new(state))));
         let mut writer = Writer::new();
         for effect in &effects {
             effect.write(group, &mut writer);
