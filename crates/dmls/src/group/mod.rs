@@ -43,9 +43,13 @@ pub use start::{ExternalJoinOptions, Founding};
 pub use step::Step;
 
 #[cfg(feature = "vectors")]
-pub(crate) use start::joiner_psk;
-#[cfg(feature = "vectors")]
-pub(crate) use {effect::Effect, step::Decision};
+pub(crate) use {
+    branch::PendingCommit,
+    effect::Effect,
+    receive::next_proposal_order,
+    start::{Root, joiner_psk},
+    step::Decision,
+};
 
 use crate::config::Config;
 use crate::crypto::{Secret, Suite};
@@ -54,6 +58,7 @@ use crate::error::Usage;
 use crate::key_schedule::{CommitId, EpochId, PskLookup};
 use crate::message::{PreSharedKeyId, Psk, ResumptionPskUsage};
 use crate::time::Time;
+#[cfg(not(feature = "vectors"))]
 use branch::PendingCommit;
 use graph::Graph;
 use held::HeldMessages;
@@ -213,7 +218,7 @@ impl Group {
     }
 
     /// Calls `f` with the pre-shared keys as seen from an epoch.
-    fn with_psks<T>(&self, from: &EpochId, f: impl FnOnce(PskLookup<'_>) -> T) -> T {
+    pub(crate) fn with_psks<T>(&self, from: &EpochId, f: impl FnOnce(PskLookup<'_>) -> T) -> T {
         f(PskLookup(&|id| self.psk(from, id)))
     }
 }
