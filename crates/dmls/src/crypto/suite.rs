@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use zeroize::Zeroizing;
+
 use super::kdf::HashAlgorithm;
 use super::{Aead, CryptoError, Curve, Provider, Secret, SignatureScheme, Tag};
 use crate::registry::CipherSuite;
@@ -125,9 +127,10 @@ impl Suite {
         aad: &[u8],
         ciphertext: &[u8],
     ) -> Result<Secret, CryptoError> {
-        let mut buffer = ciphertext.to_vec();
+        // Also where it fails half-way, nothing that was decrypted is left behind.
+        let mut buffer = Zeroizing::new(ciphertext.to_vec());
         self.provider.0.open(self.aead, key, nonce, aad, &mut buffer)?;
-        Ok(Secret::new(buffer))
+        Ok(Secret::new(std::mem::take(&mut *buffer)))
     }
 }
 

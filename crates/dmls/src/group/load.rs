@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use zeroize::Zeroizing;
 
-use crate::codec::{Decode, DecodeError, Encode, wire_struct};
+use crate::codec::{Decode, DecodeError, wire_struct};
 use crate::config::Config;
-use crate::crypto::{ProposalRef, Suite, Tag};
+use crate::crypto::{ProposalRef, Suite, Tag, to_secret_bytes};
 use crate::epoch::{Epoch, StoredEpoch, StoredProposal};
 use crate::error::{Error, RecordsError, Rule, Unsupported};
 use crate::key_schedule::{EpochId, KeySchedule, NextInit, ResumptionPsk};
@@ -70,12 +70,6 @@ struct PendingRecord {
 
 wire_struct!(PendingRecord { message, welcome, id, node });
 
-fn to_secret_bytes(value: &impl Encode, capacity: usize) -> Zeroizing<Vec<u8>> {
-    let mut out = Zeroizing::new(Vec::with_capacity(capacity));
-    value.encode(&mut out);
-    out
-}
-
 impl Node {
     fn to_record(&self) -> NodeRecord {
         NodeRecord {
@@ -105,18 +99,18 @@ impl Node {
     }
 
     pub(super) fn record(&self) -> Zeroizing<Vec<u8>> {
-        to_secret_bytes(&self.to_record(), 1024)
+        to_secret_bytes(&[&self.to_record()])
     }
 
     pub(super) fn record_with_removal(&self, commit: &CommitId, tag: &Tag) -> Zeroizing<Vec<u8>> {
         let mut record = self.to_record();
         record.removals.push(RemovalRecord { commit: commit.clone(), tag: tag.clone() });
         record.removals.sort_by(|one, other| one.commit.cmp(&other.commit));
-        to_secret_bytes(&record, 1024)
+        to_secret_bytes(&[&record])
     }
 
     pub(super) fn record_without_resumption(&self) -> Zeroizing<Vec<u8>> {
-        to_secret_bytes(&NodeRecord { resumption: None, ..self.to_record() }, 1024)
+        to_secret_bytes(&[&NodeRecord { resumption: None, ..self.to_record() }])
     }
 
     /// The node of an epoch that is deleted before it begins.
@@ -133,8 +127,7 @@ impl PendingCommit {
             id: self.id.clone(),
             node: self.node.to_record(),
         };
-        let size = self.message.len() + self.welcome.as_ref().map_or(0, Vec::len);
-        to_secret_bytes(&record, size + 2048)
+        to_secret_bytes(&[&record])
     }
 }
 
@@ -212,7 +205,7 @@ impl Group {
             group_id: self.group_id.clone(),
             head: head.clone(),
         };
-        to_secret_bytes(&record, 256)
+        to_secret_bytes(&[&record])
     }
 
     /// Everything, as changes to an empty map: for a copy, or to compare.
