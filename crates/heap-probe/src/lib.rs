@@ -47,9 +47,9 @@ pub fn watch<T>(work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// The names of the secrets that are in something freed so far. Each is at least 8 bytes long.
+/// The names of the secrets that are in something freed since this was asked last. Each is at least 8 bytes long.
 pub fn found<'a>(secrets: &'a [(String, Vec<u8>)]) -> Vec<&'a str> {
-    let freed = FREED.lock().unwrap_or_else(PoisonError::into_inner);
+    let freed = std::mem::take(&mut *FREED.lock().unwrap_or_else(PoisonError::into_inner));
     let start = |bytes: &[u8]| bytes.first_chunk::<8>().copied();
     let mut sorted: Vec<_> = secrets.iter().filter_map(|s| Some((start(&s.1)?, s))).collect();
     sorted.sort();
@@ -63,9 +63,4 @@ pub fn found<'a>(secrets: &'a [(String, Vec<u8>)]) -> Vec<&'a str> {
     found.sort_unstable();
     found.dedup();
     found
-}
-
-/// How many bytes were remembered.
-pub fn remembered() -> usize {
-    FREED.lock().unwrap_or_else(PoisonError::into_inner).len()
 }
