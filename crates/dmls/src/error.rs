@@ -267,7 +267,7 @@ reasons! {
         NotMember: "this client is not a member of the head; join again with a Welcome or an external commit";
         ProposalsPending: "proposals were received in this epoch: commit before sending application data";
         UnknownProposal: "no such proposal is stored in this epoch";
-        SenderGenerations: "the sender's ratchet is used up; commit first";
+        SenderGenerations: "as many messages were sent as the AEAD allows in one epoch; commit first";
         GroupEnded: "the group was ended by a reinit; create its successor";
         ReInitMissing: "the group was not ended by a reinit";
         NotDmls: "this needs the draft's key schedule";

@@ -71,6 +71,9 @@ impl Group {
         if !epoch.proposals.is_empty() {
             return Err(Usage::ProposalsPending.into());
         }
+        if data.len().saturating_add(authenticated_data.len()) > self.config.limits.message_size {
+            return Err(Limit::MessageSize.into());
+        }
         let content = Content::Application(data.to_vec());
         let content = epoch.sign(WireFormat::PRIVATE_MESSAGE, authenticated_data.to_vec(), content)?;
         let outgoing = epoch.protect(&self.config, content, rng)?;
