@@ -295,7 +295,7 @@ reasons! {
         DeletesHead: "the head can't be deleted; drop the group if you want to leave it";
         ProposalsPending: "proposals were received in this epoch: commit before sending application data";
         UnknownProposal: "no such proposal is stored in this epoch";
-        SenderGenerations: "the sender's ratchet is used up; commit first";
+        SenderGenerations: "as many messages were sent as the AEAD allows in one epoch; commit first";
         GroupEnded: "the group was ended by a reinit; create its successor";
         ReInitMissing: "the group was not ended by a reinit";
         NotDmls: "this needs the draft's key schedule";

@@ -23,7 +23,7 @@ pub(crate) use kdf::counted;
 pub use kdf::{HashAlgorithm, Tag};
 pub use provider::{Aead, CryptoProvider, Curve, Provider, SignatureScheme};
 pub use secret::Secret;
-pub(crate) use secret::secret_type;
+pub(crate) use secret::{secret_type, to_secret_bytes};
 pub use signature::{Signature, SignatureKeyPair, SignaturePrivateKey, SignaturePublicKey};
 pub use suite::Suite;
 pub(crate) use tree_kdf::{MAX_NH, TreeKdf};

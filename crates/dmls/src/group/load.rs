@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::codec::{Decode, DecodeError, Encode, Reader, wire_struct};
 use crate::config::Config;
-use crate::crypto::{ProposalRef, Secret, Suite};
+use crate::crypto::{ProposalRef, Secret, Suite, to_secret_bytes};
 use crate::epoch::{CommitSummary, Epoch, StoredEpoch, StoredProposal};
 use crate::error::{Error, RecordsError, Unsupported};
 use crate::fork_choice::ForkChoice;
@@ -143,7 +143,7 @@ impl Removal {
 
 impl PendingCommit {
     pub(super) fn record(&self, given_up: bool) -> Zeroizing<Vec<u8>> {
-        PendingRecord {
+        let record = PendingRecord {
             message: self.message.clone(),
             authenticated_data: self.authenticated_data.clone(),
             welcome: self.welcome.clone(),
@@ -155,9 +155,8 @@ impl PendingCommit {
             references: self.references.clone(),
             given_up,
             id: self.epoch.id.clone(),
-        }
-        .to_bytes()
-        .into()
+        };
+        to_secret_bytes(&[&record])
     }
 
     /// The records that it lacks as an epoch of the graph.

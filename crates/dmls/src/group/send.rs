@@ -90,6 +90,9 @@ impl<'g> MessageBuilder<'g, '_> {
         if !epoch.proposals.is_empty() {
             return Err(Usage::ProposalsPending.into());
         }
+        if data.len().saturating_add(authenticated_data.len()) > self.config.limits.message_size {
+            return Err(Limit::MessageSize.into());
+        }
         let content = Content::Application(data.to_vec());
         let content = epoch.sign(WireFormat::PRIVATE_MESSAGE, authenticated_data, content)?;
         let outgoing = epoch.protect(&group.config, content, rng)?;
