@@ -66,6 +66,7 @@ impl KeyPackage {
         if validator.judge != Judge::Received && !leaf.capabilities.support_all(&self.extensions) {
             return Err(Rule::KeyPackageExtensions);
         }
+        validator.suite.check_hpke_public_key(&self.init_key).map_err(|_| Rule::KeyPackageInitKeyForm)?;
         validator.key_package_leaf(leaf, operation)?;
         self.verify_signature(validator.suite).map_err(|_| Rule::KeyPackageSignature)
     }

@@ -8,6 +8,8 @@ mod hash_ref;
 mod hpke;
 mod kdf;
 mod provider;
+mod providers;
+mod public_key;
 #[cfg(feature = "rustcrypto")]
 mod rust_crypto;
 mod secret;
@@ -19,7 +21,8 @@ pub use error::CryptoError;
 pub use hash_ref::{KeyPackageRef, ProposalRef};
 pub use hpke::{HpkeCiphertext, HpkeKeyPair, HpkePrivateKey, HpkePublicKey, KemOutput};
 pub use kdf::{HashAlgorithm, Tag};
-pub use provider::{Aead, CryptoProvider, Curve, Provider, SignatureScheme};
+pub use provider::{Aead, CryptoProvider, Curve, SignatureScheme};
+pub use providers::Provider;
 pub use secret::Secret;
 pub(crate) use secret::secret_type;
 pub use signature::{Signature, SignatureKeyPair, SignaturePrivateKey, SignaturePublicKey};

@@ -60,7 +60,7 @@ impl UpdatePath {
         if steps.len() != self.nodes.len() {
             return Err(Rule::PathLength.into());
         }
-        self.check_new_keys(&tree, sender)?;
+        self.check_new_keys(suite, &tree, sender)?;
         let keys = self.nodes.iter().map(|node| &node.encryption_key);
         let (nodes, parent_hash) = path_with_parent_hashes(suite, &tree, &steps, keys);
         match self.leaf_node.parent_hash() {
@@ -74,11 +74,14 @@ impl UpdatePath {
     }
 
     /// "Verify that none of the public keys in the UpdatePath appear in any node of the new ratchet tree" (s12.4.2);
-    /// nor in the path twice.
-    fn check_new_keys(&self, tree: &RatchetTree, sender: LeafIndex) -> Result<(), Rule> {
+    /// nor in the path twice. They are keys of the suite; of the leaf, its validation shows it.
+    fn check_new_keys(&self, suite: &Suite, tree: &RatchetTree, sender: LeafIndex) -> Result<(), Rule> {
         let own = &self.leaf_node.encryption_key;
         if tree.leaf(sender).is_some_and(|old| old.encryption_key == *own) {
             return Err(Rule::LeafKeyUnchanged);
+        }
+        for node in &self.nodes {
+            suite.check_hpke_public_key(&node.encryption_key).map_err(|_| Rule::PathKey)?;
         }
         let mut seen = BTreeSet::new();
         let keys = self.nodes.iter().map(|node| &node.encryption_key).chain([own]);

@@ -1,7 +1,7 @@
 //! Validation of leaves (RFC 9420 s7.3) and of whole trees (s12.4.3.1).
 
 use crate::credential::{AuthenticationService, Operation, Presented};
-use crate::crypto::Suite;
+use crate::crypto::{CryptoError, Suite};
 use crate::error::Rule;
 use crate::extension::{Extensions, RequiredCapabilities};
 use crate::registry::ProtocolVersion;
@@ -118,8 +118,12 @@ impl LeafValidator<'_> {
             return Err(Rule::LeafKeyUnchanged);
         }
         self.check_capabilities(leaf, operation)?;
+        self.suite.check_hpke_public_key(&leaf.encryption_key).map_err(|_| Rule::LeafEncryptionKey)?;
         let place = LeafPlace { group_id: self.group_id, leaf: index };
-        leaf.verify_signature(self.suite, place).map_err(|_| Rule::LeafSignature)?;
+        leaf.verify_signature(self.suite, place).map_err(|e| match e {
+            CryptoError::InvalidKey => Rule::LeafSignatureKey,
+            _ => Rule::LeafSignature,
+        })?;
         self.check_credential(leaf, old, operation)
     }
 
@@ -183,14 +187,17 @@ impl RatchetTree {
     /// Validates the tree of a group that we join (RFC 9420 s12.4.3.1); its tree hash is compared by the caller.
     pub(crate) fn validate(&self, validator: &LeafValidator<'_>) -> Result<(), Rule> {
         self.check_parent_nodes(validator.suite)?;
-        self.check_credential_support()?;
-        self.leaves().try_for_each(|(index, leaf)| validator.in_tree(leaf, index, Operation::Join))
+        self.leaves().try_for_each(|(index, leaf)| validator.in_tree(leaf, index, Operation::Join))?;
+        self.check_credential_support()
     }
 
     /// What the parent nodes of a tree that we join must fulfil, and that no key is there twice.
     pub(crate) fn check_parent_nodes(&self, suite: &Suite) -> Result<(), Rule> {
         check_unmerged_leaves(&self.root, &[])?;
         self.check_unique_keys()?;
+        for parent in self.subtrees().filter_map(Subtree::parent_node) {
+            suite.check_hpke_public_key(&parent.encryption_key).map_err(|_| Rule::ParentKey)?;
+        }
         self.check_parent_hashes(suite)
     }
 
