@@ -9,6 +9,7 @@ use crate::crypto::{ProposalRef, Secret};
 use crate::error::{Error, Usage};
 use crate::extension::{Extensions, ExternalPub};
 use crate::framing::{Content, MlsMessage, Sender};
+use crate::identity::Identity;
 use crate::key_schedule::{CommitSecret, JoinerSecret, PskLookup, WelcomeSecret};
 use crate::message::{
     Commit, EncryptedGroupSecrets, GroupInfo, GroupSecrets, Proposal, ProposalOrRef, Welcome, WelcomeKeys,
@@ -29,6 +30,8 @@ pub(crate) struct CommitRequest {
     /// By reference; those stored that fit, if `None`.
     pub references: Option<Vec<ProposalRef>>,
     pub authenticated_data: Vec<u8>,
+    /// Who we are from then on, if that changes.
+    pub identity: Option<Identity>,
     /// Leave the path out where the RFC allows it.
     pub omit_path: bool,
 }
@@ -79,10 +82,10 @@ impl Epoch {
             list.push(Proposed { proposal: &stored.proposal, sender: stored.sender, reference });
         }
         let provisional = self.public().apply_proposals(rules, Committer::Member(self.own_leaf()), &list)?;
-        let with_path = provisional.needs_path || !request.omit_path;
+        let with_path = provisional.needs_path || !request.omit_path || request.identity.is_some();
 
         // The tree with the update path, and the path encrypted under the provisional context.
-        let new = self.new_tree(rules, &provisional, with_path, rng)?;
+        let new = self.new_tree(rules, &provisional, with_path, request.identity.as_ref(), rng)?;
         let provisional_context = self.public().provisional_context(&provisional, &new.tree);
         let context_bytes = provisional_context.to_bytes();
         let path = match &new.path {
@@ -118,7 +121,9 @@ impl Epoch {
         };
         let summary = CommitSummary::new(self.public(), &transition, own);
         let public = self.public().child(context, tree, tag);
-        let child = Epoch::new(public, derived.expanded, private, self.signer.clone(), reinit);
+        // What this epoch says is signed with the old key, what its child says with the new one.
+        let signer = request.identity.as_ref().map_or(&self.signer, Identity::signer).clone();
+        let child = Epoch::new(public, derived.expanded, private, signer, reinit);
         let welcome = child.welcome(
             rules,
             &transition.provisional,
@@ -142,6 +147,7 @@ impl Epoch {
         rules: Rules<'_>,
         provisional: &Provisional,
         with_path: bool,
+        identity: Option<&Identity>,
         rng: &mut dyn CryptoRng,
     ) -> Result<NewTree, Error> {
         if !with_path {
@@ -149,14 +155,16 @@ impl Epoch {
             return Ok(NewTree { tree: provisional.tree.clone(), private, path: None });
         }
         let own = self.own_leaf();
-        let template = self.public().member(own)?.clone();
+        let (template, signer) = match identity {
+            Some(identity) => (identity.leaf_template(), identity.signer()),
+            None => (self.public().member(own)?.clone(), &self.signer),
+        };
         let path = NewPath::generate(
-            self.suite(),
+            &self.public().validator(rules, &provisional.extensions),
             &provisional.tree,
             own,
             template,
-            self.signer.private(),
-            &self.context().group_id,
+            signer.private(),
             rules.config.limits.members,
             rng,
         )?;
@@ -250,21 +258,21 @@ impl Epoch {
         let group_info = self.group_info(rules, false)?;
         let encrypted_group_info = WelcomeKeys::derive(suite, welcome)?.seal(suite, &group_info)?;
         let mut secrets = Vec::with_capacity(provisional.added.len());
-        for (leaf, key_package) in &provisional.added {
+        for (leaf, recipient) in &provisional.added {
             let group_secrets = GroupSecrets {
                 joiner_secret: joiner.duplicate(),
                 path_secret: path.and_then(|path| path.secret_for(*leaf)).map(Secret::duplicate),
                 psks: provisional.psks.clone(),
             };
             let encrypted_group_secrets = suite.encrypt_with_label(
-                &key_package.init_key,
+                &recipient.init_key,
                 "Welcome",
                 &encrypted_group_info,
                 group_secrets.to_secret().as_bytes(),
                 rng,
             )?;
             secrets.push(EncryptedGroupSecrets {
-                new_member: key_package.reference(suite),
+                new_member: recipient.reference.clone(),
                 encrypted_group_secrets,
             });
         }

@@ -5,13 +5,13 @@ use rand_core::CryptoRng;
 use crate::config::Config;
 use crate::credential::Operation;
 use crate::crypto::{HpkePrivateKey, Suite};
-use crate::error::{Error, Rule, Unsupported};
+use crate::error::{Error, Unsupported};
 use crate::extension::{Extensions, ExternalSender, ExternalSenders, RequiredCapabilities};
 use crate::identity::Identity;
 use crate::key_schedule::{EpochSecret, Expanded, GroupContext};
 use crate::registry::{ExtensionType, ProtocolVersion};
 use crate::time::{Lifetime, Time};
-use crate::tree::{LeafIndex, LeafNode, PrivateTree, RatchetTree};
+use crate::tree::{LeafIndex, LeafNode, LeafValidator, PrivateTree, RatchetTree};
 
 use super::public::check_context_extensions;
 use super::{Epoch, PublicEpoch, Rules};
@@ -93,7 +93,16 @@ fn first_epoch(
     epoch_secret: EpochSecret,
     identity: &Identity,
 ) -> Result<Epoch, Error> {
-    let tree = RatchetTree::new(leaf);
+    // The creator's own leaf must be one that others accept.
+    let validator = LeafValidator {
+        suite: &suite,
+        group_id: &group_id,
+        extensions: &extensions,
+        judge: rules.judge,
+        max_lifetime: rules.config.max_lifetime,
+        auth: &*rules.config.authentication,
+    };
+    let tree = RatchetTree::new(validator.in_tree(&leaf, LeafIndex(0), Operation::Create)?);
     let context = GroupContext {
         version: ProtocolVersion::MLS10,
         cipher_suite: suite.code(),
@@ -103,10 +112,6 @@ fn first_epoch(
         confirmed_transcript_hash: Vec::new(),
         extensions,
     };
-    // The creator's own leaf must be one that others accept.
-    let validator_context = PublicEpoch::new(suite, context.clone(), tree.clone(), Default::default());
-    let own = tree.leaf(LeafIndex(0)).ok_or(Rule::WelcomeLeaf)?;
-    validator_context.validator(rules, &context.extensions).in_tree(own, LeafIndex(0), Operation::Create)?;
     let expanded: Expanded = epoch_secret.expand(&suite, rules.config.schedule);
     let tag = expanded.secrets.confirmation_key.tag(&suite, &context.confirmed_transcript_hash);
     let public = PublicEpoch::new(suite, context, tree, tag);

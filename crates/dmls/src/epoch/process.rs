@@ -143,8 +143,7 @@ impl PublicEpoch {
         path: &UpdatePath,
     ) -> Result<RatchetTree, Error> {
         let validator = self.validator(rules, &provisional.extensions);
-        validator.commit(&path.leaf_node, committer, provisional.tree.leaf(committer))?;
-        let tree = path.merge(&self.suite, &provisional.tree, committer, rules.config.limits.members)?;
+        let tree = path.merge(&validator, &provisional.tree, committer, rules.config.limits.members)?;
         tree.check_credential_support()?;
         path.check_ciphertexts(&tree, committer, &provisional.new_leaves())?;
         Ok(tree)

@@ -11,7 +11,7 @@ use crate::group::Outcome;
 use crate::message::Proposal;
 use crate::registry::{CipherSuite, CredentialType, ExtensionType, ProtocolVersion};
 use crate::time::{Lifetime, Time};
-use crate::tree::{LeafNode, LeafNodeSource};
+use crate::tree::{LeafNode, LeafNodeSource, ValidLeaf};
 
 /// A type that nobody lists.
 const UNKNOWN: ExtensionType = ExtensionType(0xf0fe);
@@ -26,7 +26,7 @@ refusals! { RULES:
         let tree = world.mallory.head_epoch().public().tree.clone();
         let mut bob = tree.leaf(BOB).unwrap().clone();
         no_key(&mut bob);
-        assert_eq!(world.refused_tree(tree.update(BOB, bob).to_bytes()), refused);
+        assert_eq!(world.refused_tree(tree.update(BOB, ValidLeaf::unchecked(&bob)).to_bytes()), refused);
         refused
     };
     init_key => KeyPackageInitKeyForm, |world| refused_add(world, |world| world.add(|kp| kp.init_key = no_key()));

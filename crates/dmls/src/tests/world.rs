@@ -23,7 +23,7 @@ use crate::message::{
 use crate::public_group::{PublicGroup, PublicOutcome};
 use crate::registry::{CipherSuite, ExtensionType, WireFormat};
 use crate::time::{Lifetime, Time};
-use crate::tree::{LeafIndex, LeafNode, LeafNodeSource, LeafPlace, RatchetTree, UpdatePath};
+use crate::tree::{LeafIndex, LeafNode, LeafNodeSource, LeafPlace, RatchetTree, UpdatePath, ValidLeaf};
 
 pub(super) const NOW: Time = Time(1_800_000_000);
 pub(super) const ALICE: LeafIndex = LeafIndex(0);
@@ -291,7 +291,7 @@ impl World {
         let mut leaf = tree.leaf(MALLORY).unwrap().clone();
         change(&mut leaf);
         self.sign_leaf(&mut leaf, MALLORY, self.mallory_key());
-        tree.update(MALLORY, leaf).to_bytes()
+        tree.update(MALLORY, ValidLeaf::unchecked(&leaf)).to_bytes()
     }
 
     // Invitations.
