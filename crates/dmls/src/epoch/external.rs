@@ -67,9 +67,10 @@ pub(crate) fn join_external(
         template,
         identity.signer().private(),
         &public.context.group_id,
-        rules.config.limits.members,
+        public.max_members(rules),
         rng,
-    )?;
+    )
+    .map_err(|error| public.too_many_members(error))?;
     let provisional_context = public.provisional_context(&provisional, &path.tree);
     let update_path = path.encrypt(&suite, &provisional_context.to_bytes(), &[], rng)?;
     let leaf = path.tree.leaf(own).ok_or(Rule::WelcomeLeaf)?;

@@ -13,6 +13,7 @@ mod messages;
 mod process;
 mod proposals;
 mod public;
+mod references;
 mod storage;
 mod summary;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::crypto::{KemOutput, ProposalRef};
 use crate::error::{Error, Limit, Rule};
-use crate::extension::{Extensions, RequiredCapabilities};
+use crate::extension::{Extensions, ExternalJoins, RequiredCapabilities};
 use crate::framing::Sender;
 use crate::key_package::KeyPackage;
 use crate::message::{PreSharedKeyId, Proposal, ReInit};
@@ -81,12 +81,10 @@ impl PublicEpoch {
                 self.tree.leaf(*removed).ok_or(Rule::RemoveTarget)?;
             }
             Proposal::PreSharedKey(id) => self.check_psk_id(id)?,
-            Proposal::ReInit(reinit) if reinit.version < self.context.version => {
-                return Err(Rule::ReInitVersion.into());
-            }
-            Proposal::ReInit(_) => {}
+            Proposal::ReInit(reinit) => self.check_reinit(reinit)?,
             Proposal::ExternalInit(_) => return Err(Rule::ExternalInitPlace.into()),
             Proposal::GroupContextExtensions(extensions) => {
+                self.check_ruleset_stays(extensions)?;
                 check_context_extensions(rules.config, extensions)?
             }
         }
@@ -122,7 +120,7 @@ impl PublicEpoch {
         let validator = self.validator(rules, &extensions);
         self.apply_updates(&validator, &mut provisional, list)?;
         self.apply_removes(&mut provisional, list)?;
-        self.apply_adds(&validator, rules.config.limits.members, &mut provisional, list)?;
+        self.apply_adds(&validator, self.max_members(rules), &mut provisional, list)?;
         self.check_result(&provisional, list)?;
         Ok(provisional)
     }
@@ -181,9 +179,14 @@ impl PublicEpoch {
             }
         }
         match (inits, removes) {
-            (1, 0 | 1) => Ok(()),
-            (1, _) => Err(Rule::ExternalProposals),
-            _ => Err(Rule::ExternalInitOnce),
+            (1, 0 | 1) => {}
+            (1, _) => return Err(Rule::ExternalProposals),
+            _ => return Err(Rule::ExternalInitOnce),
+        }
+        match self.ruleset.as_ref().map(|ruleset| ruleset.external_joins) {
+            Some(ExternalJoins::NONE) => Err(Rule::ExternalJoins),
+            Some(ExternalJoins::RESYNC) if removes == 0 => Err(Rule::ExternalJoins),
+            _ => Ok(()),
         }
     }
 
@@ -213,9 +216,7 @@ impl PublicEpoch {
                     provisional.psks.push(id.clone());
                 }
                 Proposal::ReInit(reinit) => {
-                    if reinit.version < self.context.version {
-                        return Err(Rule::ReInitVersion.into());
-                    }
+                    self.check_reinit(reinit)?;
                     provisional.reinit = Some(reinit.clone());
                 }
                 Proposal::ExternalInit(kem_output) => provisional.external_init = Some(kem_output.clone()),
@@ -223,6 +224,7 @@ impl PublicEpoch {
                     if std::mem::replace(&mut replaced, true) {
                         return Err(Rule::RepeatedGroupContextExtensions.into());
                     }
+                    self.check_ruleset_stays(extensions)?;
                     check_context_extensions(rules.config, extensions)?;
                     provisional.extensions = extensions.clone();
                 }
@@ -273,7 +275,8 @@ impl PublicEpoch {
                 if provisional.tree.has_signature_key(&key_package.leaf_node.signature_key) {
                     return Err(Rule::RepeatedClient.into());
                 }
-                let (tree, leaf) = provisional.tree.add(key_package.leaf_node.clone(), max_members)?;
+                let added = provisional.tree.add(key_package.leaf_node.clone(), max_members);
+                let (tree, leaf) = added.map_err(|limit| self.too_many_members(limit.into()))?;
                 provisional.tree = tree;
                 provisional.added.push((leaf, key_package.clone()));
             }

@@ -158,6 +158,8 @@ pub struct SentCommit {
     pub message: Vec<u8>,
     /// What it does.
     pub commit: CommitSummary,
+    /// Stored proposals that could not be in it, each with the reason.
+    pub left_out: Vec<(ProposalRef, Error)>,
 }
 
 /// An epoch in the graph.

@@ -295,6 +295,6 @@ impl Group {
         plan.puncture(parent, staged.puncture);
         let pending = PendingCommit { message: message.clone(), welcome, id: epoch.clone(), node };
         plan.add_pending(self, id.clone(), pending);
-        Ok(SentCommit { id, epoch, message, commit: staged.summary })
+        Ok(SentCommit { id, epoch, message, commit: staged.summary, left_out: staged.left_out })
     }
 }

@@ -8,6 +8,8 @@ mod draft;
 mod framing;
 mod joining;
 mod redaction;
+mod references;
+mod rulesets;
 mod world;
 
 use crate::error::Rule;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dmls::crypto::Secret;
+use dmls::extension::{ExternalJoins, Ruleset};
 use dmls::{
     Arrival, Changes, CipherSuite, Config, Credential, EpochId, Error, ExternalJoinOptions, Founding, Group,
     Identity, Lifetime, NewEpoch, NewGroupOptions, Outcome, OwnKeyPackage, PreSharedKeys, SentCommit, Step,
@@ -42,7 +43,10 @@ impl PreSharedKeys for OneKey {
 }
 
 pub fn config() -> Config {
-    Config { psks: Arc::new(OneKey), ..Config::default() }
+    // Newcomers join by external commits, also in groups without a ruleset.
+    let ruleset = Ruleset { external_joins: ExternalJoins::ANYONE, ..Ruleset::default() };
+    let ruleset = Some(ruleset);
+    Config { psks: Arc::new(OneKey), ruleset, offer_external_joins: true, ..Config::default() }
 }
 
 pub fn public_config() -> Config {

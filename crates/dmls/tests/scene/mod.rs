@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use dmls::extension::{ExternalJoins, Ruleset};
 use dmls::{
     Arrival, CipherSuite, Config, Credential, EpochId, Group, Identity, KeySchedule, LeafIndex, Lifetime,
     NewGroupOptions, OwnKeyPackage, SentCommit, Time,
@@ -107,6 +108,8 @@ impl Scene {
         let config = Config {
             schedule: shape.schedule,
             encrypt_handshake: shape.encrypt_handshake,
+            ruleset: Some(Ruleset { external_joins: ExternalJoins::ANYONE, ..Ruleset::default() }),
+            offer_external_joins: true,
             ratchet_tree_in_welcome: shape.tree_in_welcome,
             ..Config::default()
         };
