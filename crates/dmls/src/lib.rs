@@ -63,7 +63,7 @@ pub use config::KeyLog;
 pub use config::{Config, Limits, NoPreSharedKeys, PreSharedKeys};
 pub use credential::{AcceptAnyCredential, AuthenticationService, Credential};
 pub use crypto::{Provider, Suite};
-pub use epoch::{Added, CommitSummary, Member, NewGroupOptions};
+pub use epoch::{Added, CommitSummary, KnownCommit, Member, NewGroupOptions};
 pub use error::{Error, Limit, RecordsError, Rule, Unsupported, Usage};
 pub use group::{
     Application, Arrival, Candidate, Changes, CommitBuilder, CommitId, DmlsMessage, EpochInfo,
