@@ -12,6 +12,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::io::IsTerminal;
 use std::time::Duration;
 
+use dmls::danger::AcceptAnyCredential;
 use dmls::extension::{ExternalJoins, Ruleset};
 use dmls::{CipherSuite, Config};
 
@@ -60,7 +61,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     // Who was added on a losing branch may come back by an external commit.
     let ruleset = Ruleset { external_joins: ExternalJoins::ANYONE, ..Ruleset::default() };
-    let config = Config { ruleset: Some(ruleset), ..Config::default() };
+    let config = Config { ruleset: Some(ruleset), ..Config::new(AcceptAnyCredential) };
     let code = CipherSuite(args.suite);
     let Some(suite) = config.provider.suite(code) else {
         return Err(Failure::Usage(format!("cipher suite {code} is not supported: take 1, 2, 3, 5 or 7")));

@@ -18,6 +18,8 @@ mod tree_kdf;
 pub use error::CryptoError;
 pub use hash_ref::{KeyPackageRef, ProposalRef};
 pub use hpke::{HpkeCiphertext, HpkeKeyPair, HpkePrivateKey, HpkePublicKey, KemOutput};
+#[cfg(test)]
+pub(crate) use kdf::counted;
 pub use kdf::{HashAlgorithm, Tag};
 pub use provider::{Aead, CryptoProvider, Curve, Provider, SignatureScheme};
 pub use secret::Secret;

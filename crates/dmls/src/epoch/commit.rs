@@ -69,7 +69,7 @@ impl Epoch {
             // The group ends by it: we ask for no successor that we could not make.
             if let Proposal::ReInit(reinit) = proposal {
                 self.public().check_reinit(reinit)?;
-                check_context_extensions(rules.config, &reinit.extensions)?;
+                check_context_extensions(rules, &reinit.group_id, &reinit.extensions)?;
             }
         }
         let mut chosen = self.choose(rules, &request, psks)?;
@@ -180,6 +180,7 @@ impl Epoch {
         let suite = self.suite();
         let group_info = self.group_info(rules, Recipient::Welcomed)?;
         let encrypted_group_info = WelcomeKeys::derive(suite, welcome)?.seal(suite, &group_info)?;
+        let info = suite.hpke_info("Welcome", &encrypted_group_info);
         let mut secrets = Vec::with_capacity(provisional.added.len());
         for (leaf, key_package) in &provisional.added {
             let group_secrets = GroupSecrets {
@@ -187,13 +188,9 @@ impl Epoch {
                 path_secret: path.and_then(|path| path.secret_for(*leaf)).map(Secret::duplicate),
                 psks: provisional.psks.clone(),
             };
-            let encrypted_group_secrets = suite.encrypt_with_label(
-                &key_package.init_key,
-                "Welcome",
-                &encrypted_group_info,
-                group_secrets.to_secret().as_bytes(),
-                rng,
-            )?;
+            let plaintext = group_secrets.to_secret();
+            let encrypted_group_secrets =
+                suite.hpke_seal(&info, &key_package.init_key, plaintext.as_bytes(), rng)?;
             secrets.push(EncryptedGroupSecrets {
                 new_member: key_package.reference(suite),
                 encrypted_group_secrets,

@@ -3,6 +3,8 @@
 use rand_core::CryptoRng;
 
 use crate::codec::Encode;
+use crate::config::Config;
+use crate::credential::Operation;
 use crate::crypto::{HpkePrivateKey, Suite};
 use crate::error::{Error, Rule, Unsupported};
 use crate::extension::{Extensions, ExternalSender, ExternalSenders, RequiredCapabilities};
@@ -10,8 +12,8 @@ use crate::framing::MlsMessage;
 use crate::identity::Identity;
 use crate::key_schedule::{EpochSecret, GroupContext};
 use crate::registry::{ExtensionType, ProtocolVersion};
-use crate::time::Lifetime;
-use crate::tree::{LeafIndex, LeafNode, LifetimeCheck, PrivateTree, RatchetTree};
+use crate::time::{Lifetime, Time};
+use crate::tree::{LeafIndex, LeafNode, PrivateTree, RatchetTree};
 
 use super::public::check_context_extensions;
 use super::{Epoch, PublicEpoch, Recipient, Rules};
@@ -29,7 +31,11 @@ pub struct NewGroupOptions {
 
 /// The GroupContext extensions of a new group, with those of R9 and R16 where the configuration asks for them. A ruleset in
 /// the options stays.
-fn context_extensions(rules: Rules<'_>, options: NewGroupOptions) -> Result<Extensions, Error> {
+fn context_extensions(
+    rules: Rules<'_>,
+    group_id: &[u8],
+    options: NewGroupOptions,
+) -> Result<Extensions, Error> {
     let mut extensions = options.extensions;
     if !options.external_senders.is_empty() {
         extensions.set_content(&ExternalSenders(options.external_senders));
@@ -49,7 +55,7 @@ fn context_extensions(rules: Rules<'_>, options: NewGroupOptions) -> Result<Exte
         }
         extensions.set_content(&required);
     }
-    check_context_extensions(rules.config, &extensions)?;
+    check_context_extensions(rules, group_id, &extensions)?;
     Ok(extensions)
 }
 
@@ -64,11 +70,13 @@ pub(crate) struct NewGroup {
 
 /// Makes epoch 0 with a random epoch_secret, and the GroupInfo that names it.
 pub(crate) fn create(
-    rules: Rules<'_>,
+    config: &Config,
+    now: Time,
     identity: &Identity,
     options: NewGroupOptions,
     rng: &mut dyn CryptoRng,
 ) -> Result<NewGroup, Error> {
+    let rules = Rules::new(config, now);
     let suite = rules
         .config
         .provider
@@ -79,8 +87,8 @@ pub(crate) fn create(
         rng.fill_bytes(&mut id);
         id
     });
-    let extensions = context_extensions(rules, options)?;
-    let lifetime = Lifetime::starting(rules.now, rules.config.max_lifetime / 2);
+    let extensions = context_extensions(rules, &group_id, options)?;
+    let lifetime = Lifetime::starting(now, rules.config.max_lifetime / 2);
     let (leaf, private) = identity.key_package_leaf(lifetime, rng)?;
     if let Some(extension) = extensions.types().find(|t| !leaf.capabilities.supports_extension(*t)) {
         return Err(Unsupported::Extension(extension).into());
@@ -121,7 +129,7 @@ fn first_epoch(
     // The creator's own leaf must be one that others accept.
     let validator_context = PublicEpoch::new(suite, context.clone(), tree.clone(), Default::default());
     let own = tree.leaf(LeafIndex(0)).ok_or(Rule::WelcomeLeaf)?;
-    validator_context.validator(rules, &context.extensions).in_tree(own, LeafIndex(0), LifetimeCheck::Now)?;
+    validator_context.validator(rules, &context.extensions).in_tree(own, LeafIndex(0), Operation::Create)?;
     let expanded = epoch_secret.expand(&suite, rules.config.schedule);
     let (confirmed, _) = expanded.confirm_own(&suite, context);
     let private = PrivateTree::new(LeafIndex(0), private);

@@ -7,7 +7,7 @@ use crate::extension::{Extensions, ExternalPub, Ruleset};
 use crate::key_schedule::{CommitId, EpochId};
 use crate::message::GroupInfo;
 use crate::registry::{ExtensionType, ProtocolVersion};
-use crate::tree::{LeafIndex, LifetimeCheck, RatchetTree};
+use crate::tree::{LeafIndex, RatchetTree};
 
 use super::public::check_context_extensions;
 use super::{Epoch, PublicEpoch, Rules};
@@ -17,8 +17,10 @@ use super::{Epoch, PublicEpoch, Rules};
 pub(crate) enum Recipient {
     /// Those whom the commit adds, in its Welcome.
     Welcomed,
-    /// Everybody else: joiners by external commits, delivery services.
+    /// Everybody else: joiners by external commits.
     Anyone,
+    /// A delivery service that follows the group and has the tree.
+    Server,
 }
 
 /// A GroupInfo of which everything public is verified: tree, leaves, signature, extensions.
@@ -49,7 +51,7 @@ impl GroupInfo {
         if context.version != ProtocolVersion::MLS10 || context.cipher_suite != suite.code() {
             return Err(Rule::GroupInfoSuite.into());
         }
-        check_context_extensions(rules.config, &context.extensions)?;
+        check_context_extensions(rules, &context.group_id, &context.extensions)?;
         let bytes = tree.or(self.extensions.data(ExtensionType::RATCHET_TREE)).ok_or(Rule::TreeMissing)?;
         let max_members = rules.config.limits.members;
         // Who could not follow the group to the size that it may have would be split off one day.
@@ -69,9 +71,7 @@ impl GroupInfo {
         let dmls_epoch = name(ExtensionType::DMLS_EPOCH)?.map(EpochId::from);
         let commit_id = name(ExtensionType::COMMIT_ID)?.map(CommitId::from);
         let public = PublicEpoch::new(suite, self.group_context, tree, self.confirmation_tag);
-        // A member who never commits keeps its first leaf: once expired, it must not close the group to newcomers.
-        let validator = public.validator(rules, &public.context.extensions);
-        public.tree.validate(&validator, LifetimeCheck::LengthOnly)?;
+        public.tree.validate(&public.validator(rules, &public.context.extensions))?;
         Ok(VerifiedGroupInfo { public, signer: self.signer, external_pub, dmls_epoch, commit_id })
     }
 
@@ -119,11 +119,16 @@ impl Epoch {
     /// (R13, R15).
     pub(crate) fn group_info(&self, rules: Rules<'_>, recipient: Recipient) -> Result<GroupInfo, Error> {
         let mut extensions = Extensions::new();
-        if recipient == Recipient::Anyone || rules.config.ratchet_tree_in_welcome {
+        let with_tree = match recipient {
+            Recipient::Welcomed => rules.config.ratchet_tree_in_welcome,
+            Recipient::Anyone => true,
+            Recipient::Server => false,
+        };
+        if with_tree {
             extensions.set(ExtensionType::RATCHET_TREE, self.public().tree.to_bytes());
         }
-        // Members can derive the key themselves: a Welcome need not offer it.
-        if recipient == Recipient::Anyone && self.public().offers_external_joins(rules.config) {
+        // Members can derive the key themselves: a Welcome need not offer it. A delivery service passes it on to joiners.
+        if recipient != Recipient::Welcomed && self.public().offers_external_joins(rules.config) {
             let pair = self.secrets.external.key_pair(self.suite())?;
             extensions.set_content(&ExternalPub { external_pub: pair.public });
         }

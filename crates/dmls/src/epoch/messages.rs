@@ -39,6 +39,7 @@ impl From<SecretTreeError> for Error {
         match e {
             SecretTreeError::UnknownLeaf => Rule::Sender.into(),
             SecretTreeError::KeyUsed => Rule::MessageKeyUsed.into(),
+            SecretTreeError::TooOld => Rule::MessageKeyTooOld.into(),
             SecretTreeError::TooFarAhead => Limit::ForwardRatchet.into(),
             SecretTreeError::Exhausted => Usage::SenderGenerations.into(),
         }
@@ -90,7 +91,7 @@ impl Epoch {
         match message {
             MlsMessage::PrivateMessage(m) => self.reading.open_private(config, m),
             MlsMessage::PublicMessage(m) => self.reading.open_public(&self.secrets.membership_key, *m),
-            _ => Err(Usage::MessageKind.into()),
+            _ => Err(Rule::MessageKind.into()),
         }
     }
 

@@ -27,7 +27,6 @@ pub(crate) use external::{ExternalRequest, join_external};
 pub(crate) use group_info::{Recipient, VerifiedGroupInfo};
 pub(crate) use join::join;
 pub(crate) use messages::Claim;
-#[cfg(feature = "vectors")]
 pub(crate) use messages::Opened;
 #[cfg(feature = "vectors")]
 pub(crate) use process::{CommitKeys, Transition};
@@ -80,6 +79,8 @@ pub(crate) struct StoredProposal {
     pub order: u32,
     /// Of our own Update: the private key of the new leaf.
     pub own_update: Option<Arc<HpkePrivateKey>>,
+    /// As it was sent, if it is public: for the delivery service that takes a commit which refers to it.
+    pub message: Option<Vec<u8>>,
 }
 
 impl Epoch {

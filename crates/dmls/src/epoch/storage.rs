@@ -154,6 +154,7 @@ impl StoredProposal {
         if let Some(private) = &self.own_update {
             private.encode(&mut out);
         }
+        self.message.encode(&mut out);
         out
     }
 
@@ -164,6 +165,7 @@ impl StoredProposal {
                 sender: Sender::decode(r)?,
                 order: u32::decode(r)?,
                 own_update: bool::decode(r)?.then(|| Decode::decode(r).map(Arc::new)).transpose()?,
+                message: Decode::decode(r)?,
             })
         };
         let mut r = Reader::new(bytes);

@@ -3,21 +3,31 @@
 use crate::codec::{Encode, wire_struct};
 use crate::credential::Credential;
 use crate::crypto::KeyPackageRef;
+use crate::crypto::SignaturePublicKey;
 use crate::message::ReInit;
-use crate::tree::{LeafIndex, RatchetTree};
+use crate::tree::{LeafIndex, LeafNode, RatchetTree};
 
 use super::{Provisional, PublicEpoch};
 
 /// A member of an epoch.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Member {
     /// Its place.
     pub leaf: LeafIndex,
     /// Who it is.
     pub credential: Credential,
+    /// Verifies what it signs: compare its fingerprint.
+    pub signature_key: SignaturePublicKey,
 }
 
-wire_struct!(Member { leaf, credential });
+wire_struct!(Member { leaf, credential, signature_key });
+
+impl Member {
+    pub(crate) fn new(leaf: LeafIndex, node: &LeafNode) -> Self {
+        Self { leaf, credential: node.credential.clone(), signature_key: node.signature_key.clone() }
+    }
+}
 
 /// A member whom a commit adds.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -143,7 +153,7 @@ impl CommitSummary {
 }
 
 fn members(tree: &RatchetTree, leaves: impl Iterator<Item = LeafIndex>) -> Vec<Member> {
-    leaves.filter_map(|leaf| Some(Member { leaf, credential: tree.leaf(leaf)?.credential.clone() })).collect()
+    leaves.filter_map(|leaf| Some(Member::new(leaf, tree.leaf(leaf)?))).collect()
 }
 
 impl CommitSummary {

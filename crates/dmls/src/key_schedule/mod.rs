@@ -31,7 +31,7 @@ pub(crate) use confirmed::Confirmed;
 pub use group_context::GroupContext;
 pub use init_secret::KeySchedule;
 pub(crate) use init_secret::{
-    CommitConfirmation, InitSecret, NextInit, external_init_receiver, external_init_sender,
+    ChildInput, CommitConfirmation, InitSecret, NextInit, external_init_receiver, external_init_sender,
 };
 #[cfg(feature = "vectors")]
 pub(crate) use psk::ResolvedPsk;

@@ -97,6 +97,13 @@ refusals! { RULES:
         world.accepted(&proposal);
         world.refused(&commit)
     };
+    message_key_was_dropped_unread => MessageKeyTooOld, |world| {
+        let sent = 0..world.config.limits.kept_generations + 2;
+        let sent = sent.map(|_| world.mallory.send(b"text", b"", &mut world.rng).unwrap().apply());
+        let sent: Vec<_> = sent.collect();
+        world.accepted(sent.last().unwrap());
+        world.refused(&sent[0])
+    };
 }
 
 fn proposal_of_mallory(world: &World) -> PublicMessage {

@@ -6,6 +6,7 @@
 mod commits;
 mod draft;
 mod framing;
+mod growth;
 mod joining;
 mod redaction;
 mod references;

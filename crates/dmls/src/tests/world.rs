@@ -9,6 +9,7 @@ use crate::codec::{Decode, Encode};
 use crate::config::Config;
 use crate::credential::Credential;
 use crate::crypto::{SignaturePrivateKey, Suite};
+use crate::danger::AcceptAnyCredential;
 use crate::epoch::NewGroupOptions;
 use crate::error::{Error, Rule};
 use crate::extension::{ExternalJoins, ExternalSender, Ruleset};

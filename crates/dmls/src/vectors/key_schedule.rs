@@ -118,7 +118,7 @@ pub fn dmls_key_schedule(suite: &Suite, case: &Value) -> Outcome {
         return Err("parent_init_secret: the key schedule is not the draft's".into());
     };
     let fresh = Pprf::new(secret(case, "parent_init_secret")?);
-    same("parent_init_secret, in the record of a PPRF", &pprf.record(), &fresh.record())?;
+    equal("parent_init_secret, in the records of a PPRF", pprf.records() == fresh.records(), true)?;
     for input in array(case, "punctured_earlier")? {
         let input = input.as_str().and_then(|input| hex::decode(input).ok()).ok_or("punctured_earlier")?;
         let (_, puncture) = pprf.evaluate(suite, &input).at("punctured_earlier")?;
@@ -135,7 +135,7 @@ pub fn dmls_key_schedule(suite: &Suite, case: &Value) -> Outcome {
     same("commit_secret", commit.as_bytes(), &bytes(case, "commit_secret")?)?;
 
     let context = RawContext(bytes(case, "child_group_context")?);
-    let input = suite.expand_with_label(&confirmation.0, "child_init", &context.0, suite.nh());
+    let input = confirmation.child_input(suite, &context);
     same("pprf_input", input.as_bytes(), &bytes(case, "pprf_input")?)?;
     let (found, puncture) = next_init.child(suite, &confirmation, &context).at("init_secret")?;
     same("init_secret", found.as_bytes(), &bytes(case, "init_secret")?)?;

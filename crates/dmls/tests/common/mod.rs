@@ -3,15 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(dead_code)] // Each test binary uses a part of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dmls::crypto::Secret;
+use dmls::danger::AcceptAnyCredential;
 use dmls::extension::{ExternalJoins, Ruleset};
 use dmls::{
     Arrival, Changes, CipherSuite, Config, Credential, EpochId, Error, ExternalJoinOptions, Founding, Group,
-    Identity, Lifetime, NewEpoch, NewGroupOptions, Outcome, OwnKeyPackage, PreSharedKeys, SentCommit, Step,
-    Time,
+    Identity, Lifetime, NewEpoch, NewGroupOptions, Outcome, OwnKeyPackage, PreSharedKeys, Provider,
+    SentCommit, Step, Time,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -46,7 +47,7 @@ pub fn config() -> Config {
     // Newcomers join by external commits, also in groups without a ruleset.
     let ruleset = Ruleset { external_joins: ExternalJoins::ANYONE, ..Ruleset::default() };
     let ruleset = Some(ruleset);
-    Config { psks: Arc::new(OneKey), ruleset, offer_external_joins: true, ..Config::default() }
+    Config { psks: Arc::new(OneKey), ruleset, offer_external_joins: true, ..Config::new(AcceptAnyCredential) }
 }
 
 pub fn public_config() -> Config {
@@ -54,7 +55,7 @@ pub fn public_config() -> Config {
 }
 
 pub fn identity(name: &str, rng: &mut ChaCha20Rng) -> Identity {
-    let suite = Config::default().provider.suite(CipherSuite::X25519_AES128).unwrap();
+    let suite = Provider::default().suite(CipherSuite::X25519_AES128).unwrap();
     Identity::generate(suite, Credential::basic(name), rng).unwrap()
 }
 
@@ -212,16 +213,18 @@ impl Client {
         self.records.keys().filter(|key| key[0] == kind).count()
     }
 
+    /// How many epochs have a record of what their children start from.
+    pub fn full_epochs(&self) -> usize {
+        let records = self.records.keys().filter(|key| key[0] == b'i');
+        records.map(|key| &key[1..33]).collect::<BTreeSet<_>>().len()
+    }
+
     /// How many inputs the PPRF of an epoch was punctured at.
     pub fn punctures(&self, id: &EpochId) -> usize {
-        // tag, Nh, then a vector of inputs: RFC 9420 s2.1.2 lengths.
-        let record = &self.record(b'i', id).unwrap()[2..];
-        let bytes = match record[0] >> 6 {
-            0 => usize::from(record[0]),
-            1 => usize::from(record[0] & 0x3f) << 8 | usize::from(record[1]),
-            _ => unreachable!("not so many"),
-        };
-        bytes / 32
+        // Each has its parts under keys of its own: the input and a level.
+        let prefix = [b"i", id.as_bytes()].concat();
+        let places = self.records.keys().filter_map(|key| key.strip_prefix(&prefix[..]));
+        places.filter(|place| !place.is_empty()).map(|place| &place[..32]).collect::<BTreeSet<_>>().len()
     }
 
     pub fn secret(&self, id: &EpochId) -> Vec<u8> {

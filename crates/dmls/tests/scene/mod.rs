@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use dmls::danger::AcceptAnyCredential;
 use dmls::extension::{ExternalJoins, Ruleset};
 use dmls::{
     Arrival, CipherSuite, Config, Credential, EpochId, Group, Identity, KeySchedule, LeafIndex, Lifetime,
@@ -111,7 +112,7 @@ impl Scene {
             ruleset: Some(Ruleset { external_joins: ExternalJoins::ANYONE, ..Ruleset::default() }),
             offer_external_joins: true,
             ratchet_tree_in_welcome: shape.tree_in_welcome,
-            ..Config::default()
+            ..Config::new(AcceptAnyCredential)
         };
         let mut cast = Cast { config: config.clone(), rng: ChaCha20Rng::seed_from_u64(seed) };
 

@@ -12,8 +12,9 @@ use rand_chacha::rand_core::SeedableRng;
 use rand_core::CryptoRng;
 
 use super::*;
-use crate::credential::{AcceptAnyCredential, Credential};
+use crate::credential::Credential;
 use crate::crypto::{HpkePrivateKey, Provider, SignatureKeyPair, Suite};
+use crate::danger::AcceptAnyCredential;
 use crate::extension::{Capabilities, Extensions};
 use crate::registry::{CipherSuite, CredentialType, ProtocolVersion};
 use crate::time::{Lifetime, Time};
@@ -74,8 +75,7 @@ fn validator<'a>(suite: &'a Suite, extensions: &'a Extensions) -> LeafValidator<
         suite,
         group_id: GROUP,
         extensions,
-        now: NOW,
-        lifetimes: LifetimeCheck::Now,
+        judge: Judge::Own(NOW),
         max_lifetime: 200,
         auth: &AcceptAnyCredential,
     }
