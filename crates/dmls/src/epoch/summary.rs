@@ -191,7 +191,11 @@ mod tests {
 
     /// A commit that adds, removes and updates many whose credentials have `size` bytes.
     fn summary(count: u32, size: usize) -> CommitSummary {
-        let member = |leaf| Member { leaf: LeafIndex(leaf), credential: Credential::basic(vec![7; size]) };
+        let member = |leaf| Member {
+            leaf: LeafIndex(leaf),
+            credential: Credential::basic(vec![7; size]),
+            signature_key: vec![7; 32].into(),
+        };
         let added = |leaf| Added { member: member(leaf), key_package: vec![leaf as u8; 64].into() };
         let mut extensions = Extensions::new();
         extensions.set(crate::registry::ExtensionType(0xF0FF), vec![0; 20_000]);

@@ -17,7 +17,7 @@ refusals! { RULES:
         world.join(&own, welcome).unwrap_err()
     };
     another_ruleset => Ruleset, |world| {
-        let mut extensions = world.alice.context_extensions();
+        let mut extensions = world.alice.head().context_extensions().unwrap().clone();
         extensions.set_content(&Ruleset { external_joins: ExternalJoins::NONE, ..Ruleset::default() });
         world.refused_commit([Proposal::GroupContextExtensions(extensions)])
     };
@@ -36,7 +36,7 @@ refusals! { RULES:
         world.refused_commit([Proposal::Add(Box::new(key_package))])
     };
     successor_with_another_key_schedule => ReInitExtensions, |world| {
-        let mut extensions = world.alice.context_extensions();
+        let mut extensions = world.alice.head().context_extensions().unwrap().clone();
         extensions.remove(ExtensionType::DMLS);
         let (version, cipher_suite) = (ProtocolVersion::MLS10, world.suite().code());
         let reinit = ReInit { group_id: b"next".to_vec(), version, cipher_suite, extensions };
@@ -66,7 +66,7 @@ fn renamed(world: &World, dmls_epoch: EpochId) -> Vec<u8> {
 /// Alice processes a commit of Mallory's; Mallory encrypts the same one again.
 fn commit_sealed_twice(world: &mut World) -> Vec<u8> {
     *world = World::with(anyone_may_join());
-    let sent = world.mallory.commit().stage(NOW, &mut world.rng).unwrap().apply();
+    let sent = world.mallory.commit().stage(NOW, &mut world.rng).unwrap().apply_unsaved();
     let message = DmlsMessage::from_bytes(&sent.message).unwrap().message;
     let opened = world.alice.head_epoch().open(&world.config, message).unwrap();
     assert!(matches!(world.accepted(&sent.message), Outcome::Commit(_)));

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use super::world::{BOB, MALLORY, NOW, World, anyone_may_join, records};
 use crate::codec::Encode;
 use crate::config::Config;
-use crate::credential::{AuthenticationService, Credential};
-use crate::crypto::{ProposalRef, SignaturePublicKey};
+use crate::credential::{AuthenticationService, Credential, Presented};
+use crate::crypto::ProposalRef;
 use crate::epoch::StoredProposal;
 use crate::error::{Error, Rule};
 use crate::extension::Extensions;
 use crate::framing::Sender;
-use crate::group::{Arrival, Group, Outcome, SentCommit};
+use crate::group::{Group, Outcome, SentCommit};
 use crate::identity::Identity;
 use crate::key_package::KeyPackage;
 use crate::message::{PreSharedKeyId, Proposal, Psk, ReInit};
@@ -35,14 +35,14 @@ impl World {
 
     /// Alice commits what is stored.
     fn alice_commits(&mut self, at: Time) -> SentCommit {
-        self.alice.commit().stage(at, &mut self.rng).unwrap().apply()
+        self.alice.commit().stage(at, &mut self.rng).unwrap().apply_unsaved()
     }
 
     /// Puts proposals into Alice's records, as if they had come in unchecked.
     fn smuggle(&mut self, sender: Sender, proposal: Proposal) -> ProposalRef {
         let mut records = records(&self.alice);
         let reference = ProposalRef::from(self.suite().hash(&[&proposal.to_bytes()]));
-        let key = [b"p", self.alice.head().as_bytes(), reference.as_bytes()].concat();
+        let key = [b"p", self.alice.head().id().as_bytes(), reference.as_bytes()].concat();
         let stored = StoredProposal { proposal, sender, order: 0, own_update: None };
         records.insert(key, stored.record().to_vec());
         self.alice = Group::load(&records, self.config.clone()).unwrap();
@@ -60,7 +60,7 @@ fn psk(nonce: u8) -> Proposal {
 }
 
 fn supported(world: &World, extension: Option<ExtensionType>) -> Extensions {
-    let mut extensions = world.alice.context_extensions();
+    let mut extensions = world.alice.head().context_extensions().unwrap().clone();
     if let Some(extension) = extension {
         extensions.set(extension, Vec::new());
     }
@@ -114,8 +114,8 @@ fn an_expired_key_package_is_left_out() {
 struct Opinion;
 
 impl AuthenticationService for Opinion {
-    fn is_valid(&self, credential: &Credential, _: &SignaturePublicKey) -> bool {
-        *credential != Credential::basic("frank")
+    fn is_valid(&self, presented: &Presented<'_>) -> bool {
+        *presented.credential != Credential::basic("frank")
     }
 }
 
@@ -143,7 +143,7 @@ fn what_is_requested_must_be_possible() {
     let twice = world.alice.commit().add(frank.clone()).add(frank);
     assert_eq!(twice.stage(NOW, &mut world.rng).unwrap_err(), Rule::RepeatedClient.into());
     // What is requested goes before what is stored.
-    let sent = world.alice.commit().remove(BOB).stage(NOW, &mut world.rng).unwrap().apply();
+    let sent = world.alice.commit().remove(BOB).stage(NOW, &mut world.rng).unwrap().apply_unsaved();
     assert!(sent.left_out.contains(&(removal, Rule::RepeatedLeaf.into())));
     assert_eq!(sent.commit.removed.len(), 1);
 }
@@ -181,7 +181,7 @@ fn a_flood_of_proposals_that_do_not_fit_together() {
         let group_context = Proposal::GroupContextExtensions(supported(&world, None));
         let message = world.says_with(group_context, vec![n]);
         assert!(matches!(
-            world.alice.receive(&message, Arrival::at(NOW)).unwrap().apply(),
+            world.alice.receive(&message, NOW).unwrap().apply_unsaved(),
             Outcome::Proposal(_)
         ));
         stored += 1;

@@ -5,21 +5,21 @@ use crate::codec::{Decode, Encode};
 use crate::config::{Config, Limits};
 use crate::credential::Credential;
 use crate::crypto::SignatureKeyPair;
+use crate::danger::AcceptAnyCredential;
 use crate::error::{Limit, Rule, Unsupported};
 use crate::extension::{
     DeliveryKind, ExternalJoins, HandshakeFormat, HomeAttestation, RequiredCapabilities, Ruleset,
 };
 use crate::framing::{MlsMessage, Sender};
-use crate::group::{Arrival, Group, Outcome};
+use crate::group::{Group, Outcome};
 use crate::identity::Identity;
 use crate::key_schedule::KeySchedule;
 use crate::message::{GroupInfo, Proposal, ReInit};
-use crate::public_group::PublicGroup;
 use crate::registry::{ExtensionType, ProtocolVersion, WireFormat};
 use crate::time::Lifetime;
 
 fn group_info(group: &Group) -> GroupInfo {
-    let MlsMessage::GroupInfo(info) = MlsMessage::from_bytes(&group.group_info(NOW).unwrap()).unwrap() else {
+    let MlsMessage::GroupInfo(info) = MlsMessage::from_bytes(&group.head().group_info(NOW).unwrap()).unwrap() else {
         unreachable!("it is a GroupInfo")
     };
     *info
@@ -27,29 +27,29 @@ fn group_info(group: &Group) -> GroupInfo {
 
 #[test]
 fn groups_of_ours_have_a_ruleset_and_require_it() {
-    let world = World::with(Config::default());
-    let extensions = world.alice.context_extensions();
+    let world = World::with(Config::new(AcceptAnyCredential));
+    let extensions = world.alice.head().context_extensions().unwrap().clone();
     assert_eq!(extensions.content(), Ok(Some(Ruleset::default())));
     let required: RequiredCapabilities = extensions.content().unwrap().unwrap();
     assert_eq!(required.extension_types, [ExtensionType::DMLS, ExtensionType::RULESET]);
     // The format is the one that the configuration asks for.
     let world = World::new();
-    let ruleset: Ruleset = world.alice.context_extensions().content().unwrap().unwrap();
+    let ruleset: Ruleset = world.alice.head().context_extensions().unwrap().clone().content().unwrap().unwrap();
     assert_eq!(ruleset.handshake, HandshakeFormat::PUBLIC);
     // Not where the draft or the extension of R9 is not used, and not if it is turned off.
     for config in [
-        Config { schedule: KeySchedule::Rfc9420, ..Config::default() },
-        Config { dmls_extension: false, ..Config::default() },
-        Config { ruleset: None, ..Config::default() },
+        Config { schedule: KeySchedule::Rfc9420, ..Config::new(AcceptAnyCredential) },
+        Config { dmls_extension: false, ..Config::new(AcceptAnyCredential) },
+        Config { ruleset: None, ..Config::new(AcceptAnyCredential) },
     ] {
-        assert!(!World::with(config).alice.context_extensions().contains(ExtensionType::RULESET));
+        assert!(!World::with(config).alice.head().context_extensions().unwrap().clone().contains(ExtensionType::RULESET));
     }
 }
 
 #[test]
 fn a_ruleset_never_changes() {
     let mut world = World::new();
-    let extensions = world.alice.context_extensions();
+    let extensions = world.alice.head().context_extensions().unwrap().clone();
     let mut dropped = extensions.clone();
     dropped.remove(ExtensionType::RULESET);
     let mut later = extensions.clone();
@@ -66,12 +66,12 @@ fn a_ruleset_never_changes() {
         assert_eq!(refused, Rule::Ruleset.into());
     }
     // Other extensions do, with the same ruleset.
-    let sent = world.mallory.commit().extensions(extensions).stage(NOW, &mut world.rng).unwrap().apply();
+    let sent = world.mallory.commit().extensions(extensions).stage(NOW, &mut world.rng).unwrap().apply_unsaved();
     assert!(matches!(world.accepted(&sent.message), Outcome::Commit(_)));
 
     // Nor does a group without one get one.
-    let mut world = World::with(Config { ruleset: None, encrypt_handshake: false, ..Config::default() });
-    let mut added = world.alice.context_extensions();
+    let mut world = World::with(Config { ruleset: None, encrypt_handshake: false, ..Config::new(AcceptAnyCredential) });
+    let mut added = world.alice.head().context_extensions().unwrap().clone();
     added.set_content(&Ruleset::default());
     let required = vec![ExtensionType::DMLS, ExtensionType::RULESET];
     added.set_content(&RequiredCapabilities { extension_types: required, ..Default::default() });
@@ -98,7 +98,7 @@ fn the_ruleset_decides_about_external_joins() {
     let mut world = World::new();
     assert_eq!(world.refused_newcomer(ExternalJoins::NONE), Rule::ExternalJoins.into());
     // We don't try it, either.
-    let info = world.alice.group_info(NOW).unwrap();
+    let info = world.alice.head().group_info(NOW).unwrap();
     let joined = Group::join_external(
         &world.eve,
         &info,
@@ -109,7 +109,7 @@ fn the_ruleset_decides_about_external_joins() {
     );
     assert_eq!(joined.unwrap_err(), Rule::GroupInfoExternalPub.into());
     let mut world = World::ruled(Ruleset::default());
-    let info = world.alice.group_info(NOW).unwrap();
+    let info = world.alice.head().group_info(NOW).unwrap();
     let joined = Group::join_external(
         &world.eve,
         &info,
@@ -127,7 +127,7 @@ fn the_ruleset_decides_about_external_joins() {
     assert!(matches!(world.accepted(&message), Outcome::Commit(_)));
 
     // A group without a ruleset accepts what RFC 9420 accepts.
-    let unruled = Config { ruleset: None, encrypt_handshake: false, ..Config::default() };
+    let unruled = Config { ruleset: None, encrypt_handshake: false, ..Config::new(AcceptAnyCredential) };
     let mut world = World::with(Config { offer_external_joins: true, ..unruled });
     let message = world.external_commit(|_| ());
     assert!(matches!(world.accepted(&message), Outcome::Commit(_)));
@@ -147,12 +147,12 @@ fn external_joins_are_offered_where_they_are_wanted() {
         (true, None, true),
     ] {
         assert_eq!(
-            offers(Config { ruleset, offer_external_joins: offer, ..Config::default() }),
+            offers(Config { ruleset, offer_external_joins: offer, ..Config::new(AcceptAnyCredential) }),
             expected,
             "offer: {offer}"
         );
     }
-    let rfc = Config { schedule: KeySchedule::Rfc9420, ..Config::default() };
+    let rfc = Config { schedule: KeySchedule::Rfc9420, ..Config::new(AcceptAnyCredential) };
     assert!(!offers(rfc.clone()));
     assert!(offers(Config { offer_external_joins: true, ..rfc }));
 }
@@ -179,7 +179,7 @@ fn handshakes_have_the_format_of_the_ruleset() {
     // The configuration of a member does not matter.
     world.config.encrypt_handshake = true;
     world.mallory = Group::load(&records(&world.mallory), world.config.clone()).unwrap();
-    let sent = world.mallory.commit().stage(NOW, &mut world.rng).unwrap().apply();
+    let sent = world.mallory.commit().stage(NOW, &mut world.rng).unwrap().apply_unsaved();
     assert!(matches!(world.accepted(&sent.message), Outcome::Commit(_)));
 }
 
@@ -194,7 +194,7 @@ fn the_ruleset_bounds_the_tree_and_limits_do_not() {
     assert!(matches!(world.accepted(&sent), Outcome::Commit(_)));
     // The path of another external joiner makes the tree too large.
     world.eve = Identity::generate(world.suite(), Credential::basic("frank"), &mut world.rng).unwrap();
-    let info = world.alice.group_info(NOW).unwrap();
+    let info = world.alice.head().group_info(NOW).unwrap();
     let joined = Group::join_external(
         &world.eve,
         &info,
@@ -209,15 +209,15 @@ fn the_ruleset_bounds_the_tree_and_limits_do_not() {
 #[test]
 fn group_infos_name_their_epoch_and_its_commit() {
     let mut world = World::new();
-    let sent = world.alice.commit().stage(NOW, &mut world.rng).unwrap().apply();
-    world.alice.confirm(&sent.id, Arrival::at(NOW)).unwrap().apply();
+    let sent = world.alice.commit().stage(NOW, &mut world.rng).unwrap().apply_unsaved();
+    world.alice.confirm(&sent.id).unwrap().apply_unsaved();
     let info = group_info(&world.alice);
-    assert_eq!(info.extensions.data(ExtensionType::DMLS_EPOCH), Some(world.alice.head().as_bytes()));
+    assert_eq!(info.extensions.data(ExtensionType::DMLS_EPOCH), Some(world.alice.head().id().as_bytes()));
     assert_eq!(info.extensions.data(ExtensionType::COMMIT_ID), Some(sent.id.as_bytes()));
     // It survives storage, and who follows says the same.
     let loaded = Group::load(&records(&world.alice), world.config.clone()).unwrap();
     assert_eq!(group_info(&loaded), info);
-    world.mallory.receive(&sent.message, Arrival::at(NOW)).unwrap().apply();
+    world.mallory.receive(&sent.message, NOW).unwrap().apply_unsaved();
     assert_eq!(
         group_info(&world.mallory).extensions.data(ExtensionType::COMMIT_ID),
         Some(sent.id.as_bytes())
@@ -226,16 +226,13 @@ fn group_infos_name_their_epoch_and_its_commit() {
     // In a Welcome, too: the joiner passes it on.
     let own = world.key_package();
     let commit = world.mallory.commit().add(own.key_package().clone());
-    let sent = commit.stage(NOW, &mut world.rng).unwrap().apply();
+    let sent = commit.stage(NOW, &mut world.rng).unwrap().apply_unsaved();
     assert_eq!(sent.commit.added[0].key_package, own.reference(&world.suite()));
-    let welcome = world.mallory.confirm(&sent.id, Arrival::at(NOW)).unwrap().apply().welcome.unwrap();
-    let joined = Group::join(&own, &welcome, None, world.config.clone(), NOW).unwrap().apply();
+    let welcome = world.mallory.confirm(&sent.id).unwrap().apply_unsaved().welcome.unwrap();
+    let joined = Group::join(&own, &welcome, None, world.config.clone(), NOW).unwrap().apply_unsaved();
     let info = group_info(&joined);
     assert_eq!(info.extensions.data(ExtensionType::COMMIT_ID), Some(sent.id.as_bytes()));
-    // An observer who begins there names the epoch by it.
-    let observer =
-        PublicGroup::new(&joined.group_info(NOW).unwrap(), None, world.config.clone(), NOW).unwrap();
-    assert_eq!(*observer.head(), sent.id);
+    assert_eq!(*joined.head().commit_id(), sent.id);
 }
 
 #[test]
@@ -245,14 +242,12 @@ fn epoch_0_is_named_by_its_first_group_info() {
         Group::create(&world.eve, Default::default(), world.config.clone(), NOW, &mut world.rng).unwrap();
     let first = founding.group_info().unwrap().to_vec();
     let message = MlsMessage::from_bytes(&first).unwrap();
-    let group = founding.apply();
+    let group = founding.apply_unsaved();
     let id = message.commit_id(&world.suite());
     let MlsMessage::GroupInfo(info) = message else { unreachable!("it is a GroupInfo") };
     assert!(!info.extensions.contains(ExtensionType::COMMIT_ID));
     assert_eq!(group_info(&group).extensions.data(ExtensionType::COMMIT_ID), Some(id.as_bytes()));
-    for info in [first, group.group_info(NOW).unwrap()] {
-        assert_eq!(*PublicGroup::new(&info, None, world.config.clone(), NOW).unwrap().head(), id);
-    }
+    assert_eq!(*group.head().commit_id(), id);
 }
 
 #[test]
@@ -271,7 +266,7 @@ fn a_successor_keeps_what_marks_the_group() {
         let (version, cipher_suite) = (ProtocolVersion::MLS10, world.suite().code());
         ReInit { group_id: b"next".to_vec(), version, cipher_suite, extensions }
     };
-    let extensions = world.alice.context_extensions();
+    let extensions = world.alice.head().context_extensions().unwrap().clone();
     let mut without_ruleset = extensions.clone();
     without_ruleset.remove(ExtensionType::RULESET);
     let mut not_required = extensions.clone();
@@ -297,13 +292,13 @@ fn a_successor_keeps_what_marks_the_group() {
     let mut other = extensions;
     other.set_content(&Ruleset { external_joins: ExternalJoins::NONE, ..Ruleset::default() });
     let other = reinit(&world, other);
-    let sent = world.mallory.commit().reinit(other).stage(NOW, &mut world.rng).unwrap().apply();
+    let sent = world.mallory.commit().reinit(other).stage(NOW, &mut world.rng).unwrap().apply_unsaved();
     assert!(matches!(world.accepted(&sent.message), Outcome::Commit(_)));
     // RFC 9420 groups become what they like.
-    let rfc = Config { schedule: KeySchedule::Rfc9420, ..Config::default() };
+    let rfc = Config { schedule: KeySchedule::Rfc9420, ..Config::new(AcceptAnyCredential) };
     let mut world = World::with(rfc);
     let reinit = reinit(&world, Default::default());
-    world.alice.commit().reinit(reinit).stage(NOW, &mut world.rng).unwrap().apply();
+    world.alice.commit().reinit(reinit).stage(NOW, &mut world.rng).unwrap().apply_unsaved();
 }
 
 #[test]
@@ -319,7 +314,7 @@ fn a_leaf_says_which_server_speaks_for_it() {
     world.eve = world.eve.clone().with_extensions(extensions);
     let own = world.eve.key_package(Lifetime::starting(NOW, 1000), &mut world.rng).unwrap();
     let sent = world.mallory.commit().add(own.key_package().clone());
-    let sent = sent.stage(NOW, &mut world.rng).unwrap().apply();
+    let sent = sent.stage(NOW, &mut world.rng).unwrap().apply_unsaved();
     world.accepted(&sent.message);
     let public = world.alice.head_epoch().public();
     let (_, leaf) = public.tree.leaves().find(|(_, leaf)| leaf.signature_key == key).unwrap();
