@@ -162,7 +162,7 @@ impl PendingCommit {
     /// The records that it lacks as an epoch of the graph.
     pub(super) fn write_node(&self, changes: &mut Changes) {
         let (id, context) = (&self.epoch.id, self.epoch.context());
-        let choice = super::branch::choice_in(&context.extensions);
+        let choice = super::branch::choice_in(self.epoch.public());
         let commit = Some(self.commit.clone());
         let record = vertex_record(&self.parent, context.epoch, &self.edge, choice, &commit, self.made);
         changes.put(Key::Node(id), record);
