@@ -144,7 +144,7 @@ reasons! {
     /// The validation rules, each with the section that it comes from.
     Rule {
         // Framing.
-        MessageKind = "6:wire-format": "the message is of another kind: crate::classify tells which";
+        MessageKind = "6:wire-format": "the message is of another kind; dmls::classify tells which";
         GroupId = "6:group-id": "the message belongs to another group";
         Epoch = "6:epoch": "the message belongs to another epoch";
         Sender = "6.1:sender": "the sender's leaf is blank or outside of the tree";
