@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use dmls::codec::Decode;
 use dmls::crypto::Secret;
+use dmls::danger::AcceptAnyCredential;
 use dmls::extension::Capabilities;
 use dmls::framing::MlsMessage;
 use dmls::message::Psk;
@@ -56,7 +57,7 @@ impl DmlsPeer {
             schedule: KeySchedule::Rfc9420,
             encrypt_handshake: config.private_handshake,
             psks: psks.clone(),
-            ..dmls::Config::default()
+            ..dmls::Config::new(AcceptAnyCredential)
         };
         let capabilities = Capabilities {
             versions: vec![ProtocolVersion::MLS10],

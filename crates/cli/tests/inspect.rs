@@ -5,6 +5,7 @@
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
+use dmls::danger::AcceptAnyCredential;
 use dmls::{Arrival, CipherSuite, Config, Credential, Group, Identity, Lifetime, NewGroupOptions, Time};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -22,7 +23,7 @@ struct Messages {
 fn messages(encrypt_handshake: bool) -> Messages {
     let mut rng = ChaCha20Rng::seed_from_u64(3);
     let now = Time(1_800_000_000);
-    let config = Config { encrypt_handshake, ..Config::default() };
+    let config = Config { encrypt_handshake, ..Config::new(AcceptAnyCredential) };
     let suite = config.provider.suite(CipherSuite::X25519_AES128).unwrap();
     let [alice, bob] =
         ["alice", "bob"].map(|name| Identity::generate(suite, Credential::basic(name), &mut rng).unwrap());

@@ -3,9 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::credential::{AcceptAnyCredential, AuthenticationService};
+use crate::credential::AuthenticationService;
 use crate::crypto::{Provider, Secret};
-use crate::group::{ForkChoice, HighestConfirmationTag};
 use crate::key_schedule::KeySchedule;
 
 /// How a client takes part in a group. It is not stored with the group: give the same when loading.
@@ -24,40 +23,18 @@ pub struct Config {
     pub padding: usize,
     /// Whether Welcomes carry the ratchet tree. Off: joiners get it by other means.
     pub ratchet_tree_in_welcome: bool,
-    /// The longest lifetime that we accept in a leaf, in seconds (RFC 9420 s7.2).
+    /// The longest lifetime that is accepted in a leaf, in seconds (RFC 9420 s7.2: "applications MUST define" it). Leaves
+    /// of others are refused for it, so all clients of an application must have the same.
     pub max_lifetime: u64,
     /// Who is who.
     pub authentication: Arc<dyn AuthenticationService>,
     /// Pre-shared keys of the application.
     pub psks: Arc<dyn PreSharedKeys>,
-    /// On which fork we send.
-    pub fork_choice: Arc<dyn ForkChoice>,
     /// What peers can make grow, and how far.
     pub limits: Limits,
     /// Sees the secrets of every epoch: for test vectors only.
     #[cfg(feature = "vectors")]
     pub key_log: Option<Arc<dyn KeyLog>>,
-}
-
-#[cfg(any(feature = "aws-lc-rs", feature = "rustcrypto"))]
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            provider: Provider::default(),
-            schedule: KeySchedule::Dmls,
-            dmls_extension: true,
-            encrypt_handshake: true,
-            padding: 32,
-            ratchet_tree_in_welcome: true,
-            max_lifetime: 400 * 86_400,
-            authentication: Arc::new(AcceptAnyCredential),
-            psks: Arc::new(NoPreSharedKeys),
-            fork_choice: Arc::new(HighestConfirmationTag),
-            limits: Limits::default(),
-            #[cfg(feature = "vectors")]
-            key_log: None,
-        }
-    }
 }
 
 impl fmt::Debug for Config {
@@ -71,6 +48,26 @@ impl fmt::Debug for Config {
 }
 
 impl Config {
+    /// The usual, with an authentication service: who is who, nobody but the application can say. What else is to be
+    /// different can be changed in the fields. [`crate::danger::AcceptAnyCredential`] serves tests.
+    #[cfg(any(feature = "aws-lc-rs", feature = "rustcrypto"))]
+    pub fn new(authentication: impl AuthenticationService + 'static) -> Self {
+        Self {
+            provider: Provider::default(),
+            schedule: KeySchedule::Dmls,
+            dmls_extension: true,
+            encrypt_handshake: true,
+            padding: 32,
+            ratchet_tree_in_welcome: true,
+            max_lifetime: 400 * 86_400,
+            authentication: Arc::new(authentication),
+            psks: Arc::new(NoPreSharedKeys),
+            limits: Limits::default(),
+            #[cfg(feature = "vectors")]
+            key_log: None,
+        }
+    }
+
     /// Whether the GroupContext must have the extension of R9.
     pub(crate) fn wants_extension(&self) -> bool {
         self.schedule == KeySchedule::Dmls && self.dmls_extension
@@ -131,8 +128,9 @@ pub struct Limits {
     pub forward_generations: u32,
     /// Keys of skipped generations kept for each sender: they wait for late messages, in whatever order these come.
     pub kept_generations: usize,
-    /// Children of one epoch: each costs 8 KiB of punctured PPRF.
-    pub children: usize,
+    /// Children of one epoch of any one committer. Beyond it, a child that would win is processed all the same, and the lowest
+    /// of them goes; one that would not is not processed. Each costs 8 KiB of punctured PPRF.
+    pub children_per_committer: usize,
     /// Own commits that are not confirmed: each holds an epoch.
     pub pending: usize,
     /// Epochs that can process commits. The oldest go first, whatever the delivery service says.
@@ -147,6 +145,8 @@ pub struct Limits {
     pub held_bytes: usize,
     /// Of these, for any one epoch.
     pub held_per_epoch: usize,
+    /// How many of them must be of branches that we don't know until that is told as a sign that we are stranded.
+    pub stranded_after: usize,
 }
 
 impl Default for Limits {
@@ -159,7 +159,7 @@ impl Default for Limits {
             proposal_size: 1 << 16,
             forward_generations: 1 << 12,
             kept_generations: 1 << 10,
-            children: 1 << 5,
+            children_per_committer: 1 << 3,
             pending: 1 << 3,
             epochs: 1 << 7,
             known_epochs: 1 << 10,
@@ -167,6 +167,7 @@ impl Default for Limits {
             held_messages: 1 << 10,
             held_bytes: 64 << 20,
             held_per_epoch: 1 << 8,
+            stranded_after: 1 << 4,
         }
     }
 }

@@ -7,10 +7,11 @@
 //! nothing has happened.
 //!
 //! ```
+//! use dmls::danger::AcceptAnyCredential; // an application has an AuthenticationService of its own
 //! use dmls::{Arrival, CipherSuite, Config, Credential, Error, Group, Identity, Lifetime, NewGroupOptions, Outcome, Time};
 //!
 //! # fn main() -> Result<(), Error> {
-//! let (mut rng, now, config) = (rand::rng(), Time(1_800_000_000), Config::default());
+//! let (mut rng, now, config) = (rand::rng(), Time(1_800_000_000), Config::new(AcceptAnyCredential));
 //! let suite = config.provider.suite(CipherSuite::X25519_AES128).expect("every provider has it");
 //! let alice = Identity::generate(suite, Credential::basic("alice"), &mut rng)?;
 //! let bob = Identity::generate(suite, Credential::basic("bob"), &mut rng)?;
@@ -38,9 +39,12 @@ pub mod codec;
 mod config;
 pub mod credential;
 pub mod crypto;
+pub mod danger;
 mod epoch;
 mod error;
 pub mod extension;
+mod fork_choice;
+mod forks;
 pub mod framing;
 mod group;
 mod identity;
@@ -48,7 +52,7 @@ pub mod key_package;
 pub mod key_schedule;
 pub mod message;
 mod pprf;
-mod public_group;
+// mod public_group;
 pub mod registry;
 mod secret_tree;
 #[cfg(test)]
@@ -61,19 +65,21 @@ pub mod vectors;
 #[cfg(feature = "vectors")]
 pub use config::KeyLog;
 pub use config::{Config, Limits, NoPreSharedKeys, PreSharedKeys};
-pub use credential::{AcceptAnyCredential, AuthenticationService, Credential};
+pub use credential::{AuthenticationService, Credential, Operation, Presented};
 pub use crypto::{Provider, Suite};
-pub use epoch::{CommitSummary, Member, NewGroupOptions};
+pub use epoch::{Added, CommitSummary, Member, NewGroupOptions};
 pub use error::{Error, Limit, RecordsError, Rule, Unsupported, Usage};
+pub use fork_choice::{Candidate, ForkChoice};
 pub use group::{
-    Application, Arrival, Candidate, Changes, CommitBuilder, CommitId, DmlsMessage, EpochInfo,
-    ExternalJoinOptions, ForkChoice, Founding, Group, GroupPlace, Held, HighestConfirmationTag, Lost,
-    NewEpoch, Outcome, ReceivedProposal, Removed, Resumed, SentCommit, SentProposal, Step,
+    Application, Bundle, Changes, CommitBuilder, Committed, Deleted, DmlsMessage, EpochDeleted, EpochRef,
+    ExternalJoinOptions, Founding, Group, GroupPlace, Held, Level, Lost, LostCommit, MemberFacts,
+    MessageBuilder, MessageKind, Network, NewEpoch, Outcome, ReceivedProposal, Removed, Resumed, RolledBack,
+    SentCommit, SentProposal, Step, Stranded, Turn, WaitsFor, Why, classify,
 };
 pub use identity::{Identity, OwnKeyPackage};
 pub use key_package::KeyPackage;
-pub use key_schedule::{EpochId, KeySchedule};
-pub use public_group::{PublicEpochInfo, PublicGroup, PublicOutcome};
+pub use key_schedule::{CommitId, EpochId, KeySchedule};
+// pub use public_group::{PublicEpochInfo, PublicGroup, PublicOutcome};
 pub use registry::CipherSuite;
 pub use time::{Lifetime, Time};
 pub use tree::LeafIndex;

@@ -44,6 +44,13 @@ pub(crate) struct Puncture {
     above: (Vec<u8>, Option<Zeroizing<Vec<u8>>>),
 }
 
+impl Puncture {
+    /// What can't be evaluated any more.
+    pub(crate) fn input(&self) -> &[u8] {
+        &self.input
+    }
+}
+
 /// Why there is no output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PprfError {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use dmls::codec::Encode;
-use dmls::crypto::{Secret, SignaturePublicKey};
+use dmls::crypto::Secret;
 use dmls::extension::{Extensions, ExternalSender};
 use dmls::message::{Proposal, Psk, ReInit};
 use dmls::registry::ProtocolVersion;
@@ -52,12 +52,12 @@ impl PreSharedKeys for Keys {
 struct OpenDoor;
 
 impl AuthenticationService for OpenDoor {
-    fn is_valid(&self, credential: &Credential, _: &SignaturePublicKey) -> bool {
-        *credential != Credential::basic("nobody")
+    fn is_valid(&self, presented: &Presented<'_>) -> bool {
+        *presented.credential != Credential::basic("nobody")
     }
 
-    fn may_propose_itself(&self, credential: &Credential, _: &SignaturePublicKey) -> bool {
-        *credential != Credential::basic("stranger")
+    fn may_propose_itself(&self, presented: &Presented<'_>) -> bool {
+        *presented.credential != Credential::basic("stranger")
     }
 }
 
@@ -71,8 +71,7 @@ struct World {
 impl World {
     fn new(schedule: KeySchedule) -> Self {
         let keys = Arc::new(Keys::default());
-        let authentication = Arc::new(OpenDoor);
-        let config = Config { schedule, psks: keys.clone(), authentication, ..Config::default() };
+        let config = Config { schedule, psks: keys.clone(), ..Config::new(OpenDoor) };
         let suite = config.provider.suite(CipherSuite::X25519_AES128).unwrap();
         Self { rng: ChaCha20Rng::seed_from_u64(5), keys, config, suite }
     }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+use dmls::danger::AcceptAnyCredential;
 use dmls::*;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -19,7 +20,7 @@ struct World {
 /// Alice and Bob in a group whose commits can be observed.
 fn world() -> World {
     let mut rng = ChaCha20Rng::seed_from_u64(11);
-    let config = Config { encrypt_handshake: false, ..Config::default() };
+    let config = Config { encrypt_handshake: false, ..Config::new(AcceptAnyCredential) };
     let suite = config.provider.suite(CipherSuite::X25519_AES128).unwrap();
     let alice = Identity::generate(suite, Credential::basic("alice"), &mut rng).unwrap();
     let bob = Identity::generate(suite, Credential::basic("bob"), &mut rng).unwrap();

@@ -12,6 +12,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::io::IsTerminal;
 use std::time::Duration;
 
+use dmls::danger::AcceptAnyCredential;
 use dmls::{CipherSuite, Config};
 
 use crate::Failure;
@@ -57,7 +58,7 @@ pub struct Args {
 
 /// Runs the demonstration. It fails if the members did not converge.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let config = Config::default();
+    let config = Config::new(AcceptAnyCredential);
     let code = CipherSuite(args.suite);
     let Some(suite) = config.provider.suite(code) else {
         return Err(Failure::Usage(format!("cipher suite {code} is not supported: take 1, 2, 3, 5 or 7")));

@@ -258,7 +258,7 @@ mod tests {
     /// The verdict is no formality: a member who misses a commit is found.
     #[test]
     fn whoever_is_elsewhere_is_found() {
-        let config = Config::default();
+        let config = Config::new(AcceptAnyCredential);
         let suite = config.provider.suite(CipherSuite::X25519_AES128).unwrap();
         let look = Look { color: false, unicode: false };
         let tell = Teller { look, silent: true, pace: Duration::ZERO };

@@ -24,11 +24,12 @@ macro_rules! wire_struct {
     };
 }
 
-/// A public byte string, `opaque x<V>`, as a type of its own.
+/// A public byte string, `opaque x<V>`, as a type of its own. No `Default`: an empty name would be a sentinel. Types of values
+/// that are filled in later derive it themselves.
 macro_rules! opaque_type {
     ($(#[$meta:meta])* $vis:vis struct $name:ident;) => {
         $(#[$meta])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         $vis struct $name(Vec<u8>);
 
         impl $name {

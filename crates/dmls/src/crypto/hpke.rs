@@ -21,6 +21,7 @@ use crate::codec::{opaque_type, wire_struct};
 
 opaque_type! {
     /// A public key for HPKE, in RFC 9180's serialized form.
+    #[derive(Default)]
     pub struct HpkePublicKey;
 }
 

@@ -12,6 +12,7 @@ use crate::codec::{Encode, encode_length, opaque_type};
 
 opaque_type! {
     /// A MAC: a confirmation tag or a membership tag (RFC 9420 s6.1, s6.2).
+    #[derive(Default)]
     pub struct Tag;
 }
 

@@ -2,17 +2,21 @@
 
 use rand_core::CryptoRng;
 
+use crate::codec::Encode;
+use crate::config::Config;
+use crate::credential::Operation;
 use crate::crypto::{HpkePrivateKey, Suite};
 use crate::error::{Error, Rule, Unsupported};
 use crate::extension::{Extensions, ExternalSender, ExternalSenders, RequiredCapabilities};
+use crate::framing::MlsMessage;
 use crate::identity::Identity;
-use crate::key_schedule::{EpochSecret, Expanded, GroupContext};
+use crate::key_schedule::{EpochSecret, GroupContext};
 use crate::registry::{ExtensionType, ProtocolVersion};
-use crate::time::Lifetime;
-use crate::tree::{LeafIndex, LeafNode, LifetimeCheck, PrivateTree, RatchetTree};
+use crate::time::{Lifetime, Time};
+use crate::tree::{LeafIndex, LeafNode, PrivateTree, RatchetTree};
 
 use super::public::check_context_extensions;
-use super::{Epoch, PublicEpoch, Rules};
+use super::{Epoch, PublicEpoch, Recipient, Rules};
 
 /// What a new group is like.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +30,11 @@ pub struct NewGroupOptions {
 }
 
 /// The GroupContext extensions of a new group, with those of R9 where the configuration asks for them.
-fn context_extensions(rules: Rules<'_>, options: NewGroupOptions) -> Result<Extensions, Error> {
+fn context_extensions(
+    rules: Rules<'_>,
+    group_id: &[u8],
+    options: NewGroupOptions,
+) -> Result<Extensions, Error> {
     let mut extensions = options.extensions;
     if !options.external_senders.is_empty() {
         extensions.set_content(&ExternalSenders(options.external_senders));
@@ -39,17 +47,28 @@ fn context_extensions(rules: Rules<'_>, options: NewGroupOptions) -> Result<Exte
         }
         extensions.set_content(&required);
     }
-    check_context_extensions(rules.config, &extensions)?;
+    check_context_extensions(rules, group_id, &extensions)?;
     Ok(extensions)
 }
 
-/// Makes epoch 0 with a random epoch_secret.
+/// A group that begins.
+#[derive(Debug)]
+pub(crate) struct NewGroup {
+    pub epoch: Box<Epoch>,
+    /// Its first MLSMessage(GroupInfo), with the tree: its hash is the CommitId of epoch 0 (R15). Made once and stored, because
+    /// another signature would be another name.
+    pub group_info: Vec<u8>,
+}
+
+/// Makes epoch 0 with a random epoch_secret, and the GroupInfo that names it.
 pub(crate) fn create(
-    rules: Rules<'_>,
+    config: &Config,
+    now: Time,
     identity: &Identity,
     options: NewGroupOptions,
     rng: &mut dyn CryptoRng,
-) -> Result<Epoch, Error> {
+) -> Result<NewGroup, Error> {
+    let rules = Rules::new(config, now);
     let suite = rules
         .config
         .provider
@@ -60,8 +79,8 @@ pub(crate) fn create(
         rng.fill_bytes(&mut id);
         id
     });
-    let extensions = context_extensions(rules, options)?;
-    let lifetime = Lifetime::starting(rules.now, rules.config.max_lifetime / 2);
+    let extensions = context_extensions(rules, &group_id, options)?;
+    let lifetime = Lifetime::starting(now, rules.config.max_lifetime / 2);
     let (leaf, private) = identity.key_package_leaf(lifetime, rng)?;
     if let Some(extension) = extensions.types().find(|t| !leaf.capabilities.supports_extension(*t)) {
         return Err(Unsupported::Extension(extension).into());
@@ -69,39 +88,42 @@ pub(crate) fn create(
     let epoch_secret = EpochSecret::random(&suite, rng);
     rules.config.log("leaf_encryption_priv", private.as_bytes());
     rules.config.log("epoch_secret", epoch_secret.as_bytes());
-    let epoch = first_epoch(rules, suite, group_id, extensions, leaf, private, epoch_secret, identity)?;
+    let context = first_context(&suite, group_id, extensions, &leaf);
+    let mut epoch = first_epoch(rules, suite, context, leaf, private, epoch_secret, identity)?;
     rules.config.log("dmls_epoch", epoch.id.as_bytes());
-    Ok(epoch)
+    let group_info = MlsMessage::GroupInfo(Box::new(epoch.group_info(rules, Recipient::Anyone)?));
+    epoch.commit_id = Some(group_info.commit_id(&suite));
+    Ok(NewGroup { epoch: Box::new(epoch), group_info: group_info.to_bytes() })
 }
 
-#[allow(clippy::too_many_arguments)]
+fn first_context(suite: &Suite, group_id: Vec<u8>, extensions: Extensions, leaf: &LeafNode) -> GroupContext {
+    GroupContext {
+        version: ProtocolVersion::MLS10,
+        cipher_suite: suite.code(),
+        group_id,
+        epoch: 0,
+        tree_hash: RatchetTree::new(leaf.clone()).tree_hash(suite).to_vec(),
+        confirmed_transcript_hash: Vec::new(),
+        extensions,
+    }
+}
+
 fn first_epoch(
     rules: Rules<'_>,
     suite: Suite,
-    group_id: Vec<u8>,
-    extensions: Extensions,
+    context: GroupContext,
     leaf: LeafNode,
     private: HpkePrivateKey,
     epoch_secret: EpochSecret,
     identity: &Identity,
 ) -> Result<Epoch, Error> {
     let tree = RatchetTree::new(leaf);
-    let context = GroupContext {
-        version: ProtocolVersion::MLS10,
-        cipher_suite: suite.code(),
-        group_id,
-        epoch: 0,
-        tree_hash: tree.tree_hash(&suite).to_vec(),
-        confirmed_transcript_hash: Vec::new(),
-        extensions,
-    };
     // The creator's own leaf must be one that others accept.
     let validator_context = PublicEpoch::new(suite, context.clone(), tree.clone(), Default::default());
     let own = tree.leaf(LeafIndex(0)).ok_or(Rule::WelcomeLeaf)?;
-    validator_context.validator(rules, &context.extensions).in_tree(own, LeafIndex(0), LifetimeCheck::Now)?;
-    let expanded: Expanded = epoch_secret.expand(&suite, rules.config.schedule);
-    let tag = expanded.confirmation_key.tag(&suite, &context.confirmed_transcript_hash);
-    let public = PublicEpoch::new(suite, context, tree, tag);
+    validator_context.validator(rules, &context.extensions).in_tree(own, LeafIndex(0), Operation::Create)?;
+    let expanded = epoch_secret.expand(&suite, rules.config.schedule);
+    let (confirmed, _) = expanded.confirm_own(&suite, context);
     let private = PrivateTree::new(LeafIndex(0), private);
-    Ok(Epoch::new(public, expanded, private, identity.signer().clone(), None))
+    Ok(Epoch::new(confirmed, tree, private, identity.signer().clone(), None, None))
 }

@@ -92,7 +92,7 @@ impl Epoch {
         match message {
             MlsMessage::PrivateMessage(m) => self.reading.open_private(config, m),
             MlsMessage::PublicMessage(m) => self.reading.open_public(&self.secrets.membership_key, *m),
-            _ => Err(Usage::MessageKind.into()),
+            _ => Err(Rule::MessageKind.into()),
         }
     }
 

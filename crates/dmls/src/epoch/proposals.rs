@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::credential::Operation;
 use crate::crypto::{KemOutput, ProposalRef};
 use crate::error::{Error, Limit, Rule};
 use crate::extension::{Extensions, RequiredCapabilities};
@@ -51,6 +52,14 @@ impl Provisional {
     }
 }
 
+/// How an Add proposal of this sender brings its client in.
+fn adding(sender: Sender) -> Operation {
+    match sender {
+        Sender::NewMemberProposal => Operation::AddItself,
+        _ => Operation::Add,
+    }
+}
+
 impl PublicEpoch {
     /// Checks one proposal by itself (RFC 9420 s12.1). Leaves are judged under `extensions`: the group's for what we
     /// make, none for what arrives, because a commit may replace them and only then they count (s12.3).
@@ -66,13 +75,12 @@ impl PublicEpoch {
             Proposal::Add(key_package)
                 if sender == Sender::NewMemberProposal
                     && !rules.config.authentication.may_propose_itself(
-                        &key_package.leaf_node.credential,
-                        &key_package.leaf_node.signature_key,
+                        &validator.presented(&key_package.leaf_node, Operation::AddItself),
                     ) =>
             {
                 return Err(Rule::NewMemberRefused.into());
             }
-            Proposal::Add(key_package) => validator.key_package(key_package)?,
+            Proposal::Add(key_package) => key_package.validate(&validator, adding(sender))?,
             Proposal::Update(leaf) => {
                 let Sender::Member(index) = sender else { return Err(Rule::ExternalContent.into()) };
                 validator.update(leaf, index, self.member(index)?)?;
@@ -87,7 +95,7 @@ impl PublicEpoch {
             Proposal::ReInit(_) => {}
             Proposal::ExternalInit(_) => return Err(Rule::ExternalInitPlace.into()),
             Proposal::GroupContextExtensions(extensions) => {
-                check_context_extensions(rules.config, extensions)?
+                check_context_extensions(rules, &self.context.group_id, extensions)?
             }
         }
         Ok(())
@@ -167,7 +175,9 @@ impl PublicEpoch {
                 Proposal::Remove(removed) => {
                     removes += 1;
                     let old = self.tree.leaf(*removed).ok_or(Rule::RemoveTarget)?;
-                    if !rules.config.authentication.is_successor(&old.credential, &joiner.credential) {
+                    let validator = self.validator(rules, &self.context.extensions);
+                    let presented = validator.presented(joiner, Operation::ExternalCommit);
+                    if !validator.auth.is_successor(&old.credential, &presented) {
                         return Err(Rule::ExternalRemove);
                     }
                     if old.encryption_key == joiner.encryption_key {
@@ -223,7 +233,7 @@ impl PublicEpoch {
                     if std::mem::replace(&mut replaced, true) {
                         return Err(Rule::RepeatedGroupContextExtensions.into());
                     }
-                    check_context_extensions(rules.config, extensions)?;
+                    check_context_extensions(rules, &self.context.group_id, extensions)?;
                     provisional.extensions = extensions.clone();
                 }
                 Proposal::Add(_) | Proposal::Update(_) | Proposal::Remove(_) => {}
@@ -268,7 +278,7 @@ impl PublicEpoch {
     ) -> Result<(), Error> {
         for proposed in list {
             if let Proposal::Add(key_package) = proposed.proposal {
-                validator.key_package(key_package)?;
+                key_package.validate(validator, adding(proposed.sender))?;
                 // A client is recognised by its signature key.
                 if provisional.tree.has_signature_key(&key_package.leaf_node.signature_key) {
                     return Err(Rule::RepeatedClient.into());

@@ -1,6 +1,7 @@
 //! What everybody can know of an epoch: context, tree, transcript.
 
 use crate::config::Config;
+use crate::credential::{Operation, Presented};
 use crate::crypto::{SignaturePublicKey, Suite, Tag};
 use crate::error::{Error, Rule};
 use crate::extension::{ExternalSender, ExternalSenders};
@@ -8,7 +9,7 @@ use crate::framing::{AuthenticatedContent, Content, FramedContent, Sender, Verif
 use crate::key_schedule::{GroupContext, confirmed_transcript_hash, interim_transcript_hash};
 use crate::message::Proposal;
 use crate::time::Time;
-use crate::tree::{LeafIndex, LeafNode, LeafValidator, LifetimeCheck, RatchetTree};
+use crate::tree::{Judge, LeafIndex, LeafNode, LeafValidator, RatchetTree};
 
 use super::Provisional;
 
@@ -22,24 +23,22 @@ pub(crate) struct PublicEpoch {
     pub interim_transcript_hash: Vec<u8>,
 }
 
-/// What validation depends on besides the group: the application's decisions and the time.
+/// What validation depends on besides the group: the application's decisions, and for whom we judge.
 #[derive(Clone, Copy)]
 pub(crate) struct Rules<'a> {
     pub config: &'a Config,
-    pub now: Time,
-    /// Of the KeyPackages in Add proposals.
-    pub lifetimes: LifetimeCheck,
+    pub judge: Judge,
 }
 
 impl<'a> Rules<'a> {
-    /// For what we make.
+    /// For what we make or join.
     pub(crate) fn new(config: &'a Config, now: Time) -> Self {
-        Self { config, now, lifetimes: LifetimeCheck::Now }
+        Self { config, judge: Judge::Own(now) }
     }
 
     /// For what others made. A commit may come late, and a member who refuses it for that is lost to its branch.
-    pub(crate) fn received(config: &'a Config, now: Time) -> Self {
-        Self { config, now, lifetimes: LifetimeCheck::LengthOnly }
+    pub(crate) fn received(config: &'a Config) -> Self {
+        Self { config, judge: Judge::Received }
     }
 }
 
@@ -64,8 +63,7 @@ impl PublicEpoch {
             suite: &self.suite,
             group_id: &self.context.group_id,
             extensions,
-            now: rules.now,
-            lifetimes: rules.lifetimes,
+            judge: rules.judge,
             max_lifetime: rules.config.max_lifetime,
             auth: &*rules.config.authentication,
         }
@@ -139,16 +137,12 @@ impl PublicEpoch {
         );
         provisional
     }
-
-    /// The public part of the epoch that a commit makes.
-    pub(crate) fn child(&self, context: GroupContext, tree: RatchetTree, tag: Tag) -> Self {
-        Self::new(self.suite, context, tree, tag)
-    }
 }
 
 /// Decodes and checks what a GroupContext may hold (RFC 9420 s13.4, s11.1; R9).
 pub(crate) fn check_context_extensions(
-    config: &Config,
+    rules: Rules<'_>,
+    group_id: &[u8],
     extensions: &crate::extension::Extensions,
 ) -> Result<(), Error> {
     use crate::extension::RequiredCapabilities;
@@ -161,8 +155,16 @@ pub(crate) fn check_context_extensions(
     }
     let required = extensions.content::<RequiredCapabilities>().map_err(|_| Rule::ExtensionContent)?;
     let senders = extensions.content::<ExternalSenders>().map_err(|_| Rule::ExtensionContent)?;
-    let is_valid =
-        |sender: &ExternalSender| config.authentication.is_valid(&sender.credential, &sender.signature_key);
+    let config = rules.config;
+    let is_valid = |sender: &ExternalSender| {
+        config.authentication.is_valid(&Presented {
+            credential: &sender.credential,
+            signature_key: &sender.signature_key,
+            group_id,
+            operation: Operation::ExternalSender,
+            now: rules.judge.now(),
+        })
+    };
     if !senders.is_none_or(|senders| senders.0.iter().all(is_valid)) {
         return Err(Rule::ExternalSenderCredential.into());
     }

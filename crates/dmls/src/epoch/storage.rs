@@ -10,7 +10,7 @@ use crate::codec::{Decode, DecodeError, Encode, Reader};
 use crate::crypto::{Secret, SignatureKeyPair, Suite, Tag, to_secret_bytes};
 use crate::error::{Error, RecordsError};
 use crate::framing::Sender;
-use crate::key_schedule::{EpochId, EpochSecrets, GroupContext, NextInit, SenderDataSecret};
+use crate::key_schedule::{CommitId, EpochId, EpochSecrets, GroupContext, NextInit, SenderDataSecret};
 use crate::message::{Proposal, ReInit};
 use crate::secret_tree::SecretTree;
 use crate::tree::{LeafIndex, PrivateTree, RatchetTree};
@@ -37,8 +37,8 @@ impl Epoch {
     pub(crate) fn record(&self) -> Zeroizing<Vec<u8>> {
         let mut parts: Vec<&dyn Encode> = vec![&true];
         parts.extend(self.reading.fixed());
-        let processing: [&dyn Encode; 4] =
-            [&self.secrets, &self.private, self.signer.private(), &self.reinit];
+        let processing: [&dyn Encode; 5] =
+            [&self.secrets, &self.private, self.signer.private(), &self.reinit, &self.commit_id];
         parts.extend(processing);
         to_secret_bytes(&parts)
     }
@@ -60,6 +60,7 @@ pub(crate) struct StoredProcessing {
     private: PrivateTree,
     signer: Secret,
     reinit: Option<ReInit>,
+    commit_id: Option<CommitId>,
 }
 
 impl StoredEpoch {
@@ -101,6 +102,7 @@ impl StoredProcessing {
             private: Decode::decode(r)?,
             signer: Decode::decode(r)?,
             reinit: Decode::decode(r)?,
+            commit_id: Decode::decode(r)?,
         })
     }
 
@@ -125,13 +127,14 @@ impl StoredProcessing {
             signer,
             proposals,
             reinit: self.reinit,
+            commit_id: self.commit_id,
         })
     }
 }
 
 impl StoredProposal {
     pub(crate) fn record(&self) -> Zeroizing<Vec<u8>> {
-        to_secret_bytes(&[&self.proposal, &self.sender, &self.order, &self.own_update])
+        to_secret_bytes(&[&self.proposal, &self.sender, &self.order, &self.own_update, &self.message])
     }
 
     pub(crate) fn from_record(bytes: &[u8]) -> Result<Self, RecordsError> {
@@ -141,6 +144,7 @@ impl StoredProposal {
                 sender: Sender::decode(r)?,
                 order: u32::decode(r)?,
                 own_update: Decode::decode(r)?,
+                message: Decode::decode(r)?,
             })
         };
         let mut r = Reader::new(bytes);

@@ -296,4 +296,12 @@ impl Verified {
     pub(crate) fn get(&self) -> &AuthenticatedContent {
         &self.0
     }
+
+    /// The commit in it.
+    pub(crate) fn commit(&self) -> Result<&Commit, Rule> {
+        match &self.0.content.content {
+            Content::Commit(commit) => Ok(commit),
+            _ => Err(Rule::Sender),
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! ([`Group::successor_psk`]); the members find the key by [`crate::PreSharedKeys::resumption`] and check what they
 //! joined by [`Group::check_successor`].
 
+use crate::credential::{Operation, Presented};
 use crate::epoch::NewGroupOptions;
 use crate::error::{Error, Rule, Usage};
 use crate::key_schedule::ResumptionPsk;
@@ -42,7 +43,7 @@ impl Group {
     /// Checks a group before it is joined (RFC 9420 s12.4.3.1): its Welcome must name [`Group::successor_psk`]; after a reinit, the parameters
     /// that it asked for and all of our members; of a branch, the same version and suite and none but our members.
     pub fn check_successor(&self, founding: &Founding) -> Result<(), Error> {
-        if founding.successor_of != Some(self.successor_psk()) {
+        if founding.group().state.successor_of != Some(self.successor_psk()) {
             return Err(Rule::WelcomePsk.into());
         }
         let successor = founding.group();
@@ -50,23 +51,31 @@ impl Group {
         if new.epoch != 1 {
             return Err(Rule::WelcomePsk.into());
         }
-        let has = |group: &Group, member: &crate::epoch::Member| {
-            let same = |other: &crate::epoch::Member| {
-                self.config.authentication.is_successor(&member.credential, &other.credential)
-            };
-            group.members().iter().any(same)
+        let new_tree = &successor.head_epoch().public().tree;
+        let follows = |predecessor: &crate::epoch::Member, leaf: &crate::tree::LeafNode| {
+            self.config.authentication.is_successor(
+                &predecessor.credential,
+                &Presented {
+                    credential: &leaf.credential,
+                    signature_key: &leaf.signature_key,
+                    group_id: &new.group_id,
+                    operation: Operation::Successor,
+                    now: None,
+                },
+            )
         };
+        let old_members = self.head().members().unwrap_or_default();
         let (matches, members) = match self.reinit() {
             Some(reinit) => (
                 reinit.group_id == new.group_id
                     && reinit.version == new.version
                     && reinit.cipher_suite == new.cipher_suite
                     && reinit.extensions == new.extensions,
-                self.members().iter().all(|member| has(successor, member)),
+                old_members.iter().all(|member| new_tree.leaves().any(|(_, leaf)| follows(member, leaf))),
             ),
             None => (
                 old.version == new.version && old.cipher_suite == new.cipher_suite,
-                successor.members().iter().all(|member| has(self, member)),
+                new_tree.leaves().all(|(_, leaf)| old_members.iter().any(|member| follows(member, leaf))),
             ),
         };
         if !matches {

@@ -41,6 +41,17 @@ pub(crate) enum NextInit {
     Punctured(Pprf),
 }
 
+impl ChildInput {
+    /// The input that a puncture is for.
+    pub(crate) fn of(puncture: &Puncture) -> Self {
+        Self(Secret::new(puncture.input().to_vec()))
+    }
+
+    pub(crate) fn duplicate(&self) -> Self {
+        Self(self.0.duplicate())
+    }
+}
+
 impl CommitConfirmation {
     /// Without an update path `path_secret[n]` is Nh zero bytes (R4).
     pub(crate) fn derive(suite: &Suite, last_path_secret: Option<&Secret>) -> Self {

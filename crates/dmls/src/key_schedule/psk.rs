@@ -61,11 +61,11 @@ impl PskLookup<'_> {
 mod tests {
     use super::*;
     use crate::message::Psk;
-    use crate::{CipherSuite, Config};
+    use crate::{CipherSuite, Provider};
 
     #[test]
     fn no_more_keys_than_the_label_can_count() {
-        let suite = Config::default().provider.suite(CipherSuite::X25519_AES128).unwrap();
+        let suite = Provider::default().suite(CipherSuite::X25519_AES128).unwrap();
         let lookup = PskLookup(&|_| None);
         let id = PreSharedKeyId { psk: Psk::External(Vec::new()), psk_nonce: Vec::new() };
         let many = vec![id; 1 << 16];

@@ -140,6 +140,12 @@ impl SecretTree {
         }
     }
 
+    /// The leaves of which a key was used.
+    pub(crate) fn used_leaves(&self) -> impl Iterator<Item = LeafIndex> {
+        let handshake = self.ratchets.keys().filter(|(_, kind)| *kind == RatchetKind::Handshake);
+        handshake.map(|(leaf, _)| *leaf)
+    }
+
     /// Everything, for persistent storage.
     pub(crate) fn records(&self) -> impl Iterator<Item = (RecordKey, Zeroizing<Vec<u8>>)> {
         let nodes = self.nodes.iter().map(|(node, secret)| (RecordKey::Node(*node), node_record(secret)));
@@ -253,6 +259,11 @@ impl SecretTree {
 }
 
 impl Advance {
+    /// Whose key is used.
+    pub(crate) fn leaf(&self) -> LeafIndex {
+        self.leaf
+    }
+
     /// What changes in persistent storage; `None` deletes. To be stored before the advance is applied, and applied
     /// before another is computed.
     pub(crate) fn records(&self) -> impl Iterator<Item = (RecordKey, Option<Zeroizing<Vec<u8>>>)> {

@@ -4,7 +4,6 @@ use super::refusals;
 use super::world::{ALICE, BOB, MALLORY, NOBODY, NOW, World, commit};
 use crate::credential::Credential;
 use crate::crypto::KemOutput;
-use crate::epoch::PathKeys;
 use crate::error::{Error, Rule};
 use crate::extension::Extensions;
 use crate::framing::Sender;
@@ -23,7 +22,8 @@ refusals! { RULES:
         let content = world.signed(WireFormat::PUBLIC_MESSAGE, framed, world.mallory_key());
         let (rules, psks) = (world.alice.rules(NOW), PskLookup(&|_| None));
         let epoch = world.alice.head_epoch();
-        epoch.process_commit(rules, &epoch.public().verify(content).unwrap(), psks, PathKeys::Decrypt).unwrap_err()
+        let content = epoch.public().verify(content).unwrap();
+        epoch.process_commit(rules, &content, vec![0; 32].into(), psks).unwrap_err()
     };
     path_is_missing => PathMissing, |world| world.refused_commit([Proposal::Remove(BOB)]);
     committer_updates => UpdateByCommitter, |world| {

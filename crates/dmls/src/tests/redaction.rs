@@ -6,6 +6,7 @@ use zeroize::ZeroizeOnDrop;
 
 use super::world::records;
 use crate::crypto::{HpkeKeyPair, HpkePrivateKey, Secret, SignatureKeyPair, SignaturePrivateKey};
+use crate::danger::AcceptAnyCredential;
 use crate::group::{Arrival, Group};
 use crate::identity::Identity;
 use crate::key_schedule::*;
@@ -83,7 +84,7 @@ fn assert_hidden(what: &str, printed: &str, secrets: &[Vec<u8>]) {
 fn a_group_and_its_parts_print_no_secret() {
     let mut rng = ChaCha20Rng::seed_from_u64(42);
     let rng = &mut rng;
-    let config = Config::default();
+    let config = Config::new(AcceptAnyCredential);
     let suite = config.provider.suite(CipherSuite::X25519_AES128).unwrap();
     let [alice, bob] =
         ["alice", "bob"].map(|name| Identity::generate(suite, Credential::basic(name), rng).unwrap());
@@ -142,7 +143,7 @@ fn a_group_and_its_parts_print_no_secret() {
 #[test]
 fn key_pairs_print_their_public_key_only() {
     let mut rng = ChaCha20Rng::seed_from_u64(43);
-    let suite = Config::default().provider.suite(CipherSuite::X25519_AES128).unwrap();
+    let suite = crate::Provider::default().suite(CipherSuite::X25519_AES128).unwrap();
     let signer = SignatureKeyPair::generate(&suite, &mut rng).unwrap();
     let pair: HpkeKeyPair = suite.generate_key_pair(&mut rng).unwrap();
     let secrets = [signer.private().as_bytes().to_vec(), pair.private.as_bytes().to_vec()];

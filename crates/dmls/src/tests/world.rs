@@ -9,6 +9,7 @@ use crate::codec::{Decode, Encode};
 use crate::config::Config;
 use crate::credential::Credential;
 use crate::crypto::{SignaturePrivateKey, Suite};
+use crate::danger::AcceptAnyCredential;
 use crate::epoch::NewGroupOptions;
 use crate::error::{Error, Rule};
 use crate::extension::ExternalSender;
@@ -65,7 +66,7 @@ impl World {
     /// Alice created the group (epoch 0, retained) and added Mallory and Bob (epoch 1).
     pub(super) fn new() -> Self {
         let mut rng = ChaCha20Rng::seed_from_u64(7);
-        let config = Config { encrypt_handshake: false, ..Config::default() };
+        let config = Config { encrypt_handshake: false, ..Config::new(AcceptAnyCredential) };
         let suite = config.provider.suite(CipherSuite::X25519_AES128).unwrap();
         let [alice, mallory, bob, server, eve] = ["alice", "mallory", "bob", "server", "eve"]
             .map(|name| Identity::generate(suite, Credential::basic(name), &mut rng).unwrap());

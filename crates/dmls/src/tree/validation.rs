@@ -1,10 +1,9 @@
-//! Validation of leaves (RFC 9420 s7.3), of key packages (s10.1) and of whole trees (s12.4.3.1).
+//! Validation of leaves (RFC 9420 s7.3) and of whole trees (s12.4.3.1).
 
-use crate::credential::AuthenticationService;
+use crate::credential::{AuthenticationService, Operation, Presented};
 use crate::crypto::Suite;
 use crate::error::Rule;
 use crate::extension::{Extensions, RequiredCapabilities};
-use crate::key_package::KeyPackage;
 use crate::registry::ProtocolVersion;
 use crate::time::{Lifetime, Time};
 
@@ -12,15 +11,25 @@ use super::subtree::{Content, Subtree};
 use super::tree_hash::below;
 use super::{LeafIndex, LeafNode, LeafNodeSource, LeafPlace, RatchetTree};
 
-/// Whether the current time must be within the lifetime of a leaf.
+/// For whom something is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LifetimeCheck {
-    /// "it is RECOMMENDED that the client verifies that the current time is within the range" (s7.3).
-    Now,
-    /// Only its length counts. "This check is not mandatory because the LeafNode might have expired in the time between
-    /// when the message was sent and when it was received" (s7.3); and a member who never commits would otherwise close
-    /// the group to newcomers one day.
-    LengthOnly,
+pub(crate) enum Judge {
+    /// For ourselves, now: what we create, add, commit or join. Our clock and our opinions count, and what RFC 9420 asks of
+    /// senders.
+    Own(Time),
+    /// For the group: what others made. Whoever refuses what the other members accept is split off, so only that counts which
+    /// RFC 9420 asks of receivers and all of them see alike: GroupContext, tree and message.
+    Received,
+}
+
+impl Judge {
+    /// The time, where it counts.
+    pub(crate) fn now(self) -> Option<Time> {
+        match self {
+            Self::Own(now) => Some(now),
+            Self::Received => None,
+        }
+    }
 }
 
 /// Validates leaves for one group. What concerns other members (unique keys, credential types) is checked on the
@@ -31,32 +40,25 @@ pub(crate) struct LeafValidator<'a> {
     pub group_id: &'a [u8],
     /// Of the GroupContext.
     pub extensions: &'a Extensions,
-    pub now: Time,
-    /// Of key packages.
-    pub lifetimes: LifetimeCheck,
+    pub judge: Judge,
     /// In seconds.
     pub max_lifetime: u64,
     pub auth: &'a dyn AuthenticationService,
 }
 
 impl LeafValidator<'_> {
-    /// A key package, downloaded or in an Add proposal (RFC 9420 s10.1).
-    pub(crate) fn key_package(&self, key_package: &KeyPackage) -> Result<(), Rule> {
-        let leaf = &key_package.leaf_node;
-        if key_package.version != ProtocolVersion::MLS10 || key_package.cipher_suite != self.suite.code() {
-            return Err(Rule::KeyPackageVersion);
-        }
-        if leaf.encryption_key == key_package.init_key {
-            return Err(Rule::KeyPackageInitKey);
-        }
+    /// The leaf of a key package; [`crate::key_package`] judges the rest.
+    pub(crate) fn key_package_leaf(&self, leaf: &LeafNode, operation: Operation) -> Result<(), Rule> {
         let LeafNodeSource::KeyPackage(lifetime) = &leaf.source else { return Err(Rule::LeafSource) };
-        self.check_lifetime(lifetime, self.lifetimes)?;
-        if !leaf.capabilities.support_all(&key_package.extensions) {
-            return Err(Rule::KeyPackageExtensions);
+        self.check_lifetime(lifetime)?;
+        // s7.3: "If the LeafNode appears in a message being sent by the client [..] the client MUST verify that the current
+        // time is within the range". On receipt "this check is not mandatory because the LeafNode might have expired in the
+        // time between when the message was sent and when it was received".
+        if self.judge.now().is_some_and(|now| !lifetime.contains(now)) {
+            return Err(Rule::LeafLifetime);
         }
         // The signature of such a leaf does not cover its place.
-        self.check(leaf, LeafIndex(0))?;
-        key_package.verify_signature(self.suite).map_err(|_| Rule::KeyPackageSignature)
+        self.check(leaf, LeafIndex(0), None, operation)
     }
 
     /// A leaf in an Update proposal, for the member at `index` whose leaf is `old`.
@@ -64,8 +66,7 @@ impl LeafValidator<'_> {
         if leaf.source != LeafNodeSource::Update {
             return Err(Rule::LeafSource);
         }
-        self.check_replacement(leaf, old)?;
-        self.check(leaf, index)
+        self.check(leaf, index, Some(old), Operation::Update)
     }
 
     /// A leaf in an update path, for the committer at `index`; `old` is what it replaces, which only a joiner lacks.
@@ -80,56 +81,59 @@ impl LeafValidator<'_> {
         if !matches!(leaf.source, LeafNodeSource::Commit(_)) {
             return Err(Rule::LeafSource);
         }
-        if let Some(old) = old {
-            self.check_replacement(leaf, old)?;
-        }
-        self.check(leaf, index)
+        let operation = if old.is_some() { Operation::Commit } else { Operation::ExternalCommit };
+        self.check(leaf, index, old, operation)
     }
 
-    /// A leaf in a tree that we join.
+    /// A leaf in the tree of a group that we join, or create: by its operation. That its lifetime is over does not count: a
+    /// member who never commits would close the group to newcomers one day.
     pub(crate) fn in_tree(
         &self,
         leaf: &LeafNode,
         index: LeafIndex,
-        lifetimes: LifetimeCheck,
+        operation: Operation,
     ) -> Result<(), Rule> {
         if let LeafNodeSource::KeyPackage(lifetime) = &leaf.source {
-            self.check_lifetime(lifetime, lifetimes)?;
+            self.check_lifetime(lifetime)?;
         }
-        self.check(leaf, index)
+        self.check(leaf, index, None, operation)
     }
 
-    fn check_replacement(&self, leaf: &LeafNode, old: &LeafNode) -> Result<(), Rule> {
-        if leaf.encryption_key == old.encryption_key {
+    /// "Applications MUST define a maximum total lifetime that is acceptable for a LeafNode, and reject any LeafNode where the
+    /// total lifetime is longer than this duration" (s7.2).
+    fn check_lifetime(&self, lifetime: &Lifetime) -> Result<(), Rule> {
+        let is_longer = lifetime.seconds().is_some_and(|seconds| seconds > self.max_lifetime);
+        if is_longer { Err(Rule::LeafLifetimeLength) } else { Ok(()) }
+    }
+
+    /// What holds for every leaf, the cheap checks first; `old` is the leaf of the same member that it replaces.
+    fn check(
+        &self,
+        leaf: &LeafNode,
+        index: LeafIndex,
+        old: Option<&LeafNode>,
+        operation: Operation,
+    ) -> Result<(), Rule> {
+        if old.is_some_and(|old| old.encryption_key == leaf.encryption_key) {
             return Err(Rule::LeafKeyUnchanged);
         }
-        if !self.auth.is_successor(&old.credential, &leaf.credential) {
-            return Err(Rule::LeafCredential);
-        }
-        Ok(())
+        self.check_capabilities(leaf, operation)?;
+        let place = LeafPlace { group_id: self.group_id, leaf: index };
+        leaf.verify_signature(self.suite, place).map_err(|_| Rule::LeafSignature)?;
+        self.check_credential(leaf, old, operation)
     }
 
-    /// "Applications MUST define a maximum total lifetime that is acceptable for a LeafNode" (s7.2).
-    fn check_lifetime(&self, lifetime: &Lifetime, check: LifetimeCheck) -> Result<(), Rule> {
-        let seconds = lifetime.seconds().ok_or(Rule::LeafLifetime)?;
-        if seconds > self.max_lifetime {
-            return Err(Rule::LeafLifetimeLength);
-        }
-        if check == LifetimeCheck::Now && !lifetime.contains(self.now) {
-            return Err(Rule::LeafLifetime);
-        }
-        Ok(())
-    }
-
-    /// What holds for every leaf, the cheap checks first.
-    fn check(&self, leaf: &LeafNode, index: LeafIndex) -> Result<(), Rule> {
+    fn check_capabilities(&self, leaf: &LeafNode, operation: Operation) -> Result<(), Rule> {
         let capabilities = &leaf.capabilities;
         if !capabilities.supports_credential(leaf.credential.credential_type()) {
             return Err(Rule::LeafOwnCredential);
         }
-        // s11.1: "all members of the group need to support the cipher suite and protocol version in use".
-        if !capabilities.versions.contains(&ProtocolVersion::MLS10)
-            || !capabilities.cipher_suites.contains(&self.suite.code())
+        // s11.1: "all members of the group need to support the cipher suite and protocol version in use". That is for those who
+        // make or add a leaf: s7.3 does not ask receivers to look, and a member's leaf shows its support.
+        let is_ours = self.judge != Judge::Received && operation != Operation::Join;
+        if is_ours
+            && !(capabilities.versions.contains(&ProtocolVersion::MLS10)
+                && capabilities.cipher_suites.contains(&self.suite.code()))
         {
             return Err(Rule::LeafSuite);
         }
@@ -141,28 +145,46 @@ impl LeafValidator<'_> {
         if required.is_some_and(|required| !capabilities.meets(&required)) {
             return Err(Rule::LeafRequiredCapabilities);
         }
-        if !capabilities.support_all(self.extensions) {
-            return Err(Rule::LeafGroupExtensions);
+        if capabilities.support_all(self.extensions) { Ok(()) } else { Err(Rule::LeafGroupExtensions) }
+    }
+
+    /// "Whenever a new credential is introduced in the group, it MUST be validated with the AS" (s5.3.1); one that was there
+    /// with this key is not new.
+    fn check_credential(
+        &self,
+        leaf: &LeafNode,
+        old: Option<&LeafNode>,
+        operation: Operation,
+    ) -> Result<(), Rule> {
+        let is_known =
+            |old: &LeafNode| old.credential == leaf.credential && old.signature_key == leaf.signature_key;
+        if old.is_some_and(is_known) {
+            return Ok(());
         }
-        let place = LeafPlace { group_id: self.group_id, leaf: index };
-        leaf.verify_signature(self.suite, place).map_err(|_| Rule::LeafSignature)?;
-        if !self.auth.is_valid(&leaf.credential, &leaf.signature_key) {
-            return Err(Rule::LeafCredential);
+        let presented = self.presented(leaf, operation);
+        let is_valid = self.auth.is_valid(&presented)
+            && old.is_none_or(|old| self.auth.is_successor(&old.credential, &presented));
+        if is_valid { Ok(()) } else { Err(Rule::LeafCredential) }
+    }
+
+    /// A leaf's credential, for the authentication service.
+    pub(crate) fn presented<'a>(&'a self, leaf: &'a LeafNode, operation: Operation) -> Presented<'a> {
+        Presented {
+            credential: &leaf.credential,
+            signature_key: &leaf.signature_key,
+            group_id: self.group_id,
+            operation,
+            now: self.judge.now(),
         }
-        Ok(())
     }
 }
 
 impl RatchetTree {
     /// Validates the tree of a group that we join (RFC 9420 s12.4.3.1); its tree hash is compared by the caller.
-    pub(crate) fn validate(
-        &self,
-        validator: &LeafValidator<'_>,
-        lifetimes: LifetimeCheck,
-    ) -> Result<(), Rule> {
+    pub(crate) fn validate(&self, validator: &LeafValidator<'_>) -> Result<(), Rule> {
         self.check_parent_nodes(validator.suite)?;
         self.check_credential_support()?;
-        self.leaves().try_for_each(|(index, leaf)| validator.in_tree(leaf, index, lifetimes))
+        self.leaves().try_for_each(|(index, leaf)| validator.in_tree(leaf, index, Operation::Join))
     }
 
     /// What the parent nodes of a tree that we join must fulfil, and that no key is there twice.

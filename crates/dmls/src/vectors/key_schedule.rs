@@ -9,7 +9,7 @@ use crate::error::Rule;
 use crate::extension::Extensions;
 use crate::framing::{AuthenticatedContent, Content};
 use crate::key_schedule::{
-    CommitConfirmation, CommitSecret, ConfirmationKey, EpochSecret, Expanded, GroupContext, InitSecret,
+    CommitConfirmation, CommitSecret, ConfirmationKey, EpochKeys, EpochSecret, GroupContext, InitSecret,
     JoinerSecret, KeySchedule, NextInit, PskSecret, ResolvedPsk, confirmed_transcript_hash,
     interim_transcript_hash,
 };
@@ -51,10 +51,11 @@ fn key_schedule_epoch(
     same("welcome_secret", welcome.as_bytes(), &bytes(case, "welcome_secret")?)?;
     let expanded = intermediate.epoch_secret(suite, context).expand(suite, KeySchedule::Rfc9420);
 
-    let secrets = &expanded.secrets;
+    let keys = expanded.keys;
+    let secrets = &keys.secrets;
     for (name, found) in [
-        ("sender_data_secret", expanded.sender_data.as_bytes()),
-        ("encryption_secret", expanded.encryption.as_bytes()),
+        ("sender_data_secret", keys.sender_data.as_bytes()),
+        ("encryption_secret", keys.encryption.as_bytes()),
         ("exporter_secret", secrets.exporter.as_bytes()),
         ("epoch_authenticator", secrets.epoch_authenticator.as_bytes()),
         ("external_secret", secrets.external.as_bytes()),
@@ -71,7 +72,7 @@ fn key_schedule_epoch(
     let exported = secrets.exporter.export(suite, text(exporter, "label")?, &context, length);
     same("exporter.secret", exported.as_bytes(), &bytes(exporter, "secret")?)?;
 
-    let NextInit::Linear(next) = expanded.next_init else {
+    let NextInit::Linear(next) = keys.next_init else {
         return Err("init_secret: the key schedule is not the RFC's".into());
     };
     same("init_secret", next.as_bytes(), &bytes(case, "init_secret")?)?;
@@ -110,8 +111,8 @@ pub fn transcript_hashes(suite: &Suite, case: &Value) -> Outcome {
 
 /// One case of `dmls/key-schedule.json`: a parent with some children already, and one more child (draft s4).
 pub fn dmls_key_schedule(suite: &Suite, case: &Value) -> Outcome {
-    let Expanded { id, mut next_init, .. } =
-        EpochSecret(secret(case, "epoch_secret")?).expand(suite, KeySchedule::Dmls);
+    let EpochKeys { id, mut next_init, .. } =
+        EpochSecret(secret(case, "epoch_secret")?).expand(suite, KeySchedule::Dmls).keys;
     same("parent_dmls_epoch", id.as_bytes(), &bytes(case, "parent_dmls_epoch")?)?;
     let NextInit::Punctured(pprf) = &mut next_init else {
         return Err("parent_init_secret: the key schedule is not the draft's".into());
@@ -146,7 +147,7 @@ pub fn dmls_key_schedule(suite: &Suite, case: &Value) -> Outcome {
     let child = intermediate.epoch_secret(suite, &context);
     same("child_epoch_secret", child.as_bytes(), &bytes(case, "child_epoch_secret")?)?;
     let child = child.expand(suite, KeySchedule::Dmls);
-    same("child_dmls_epoch", child.id.as_bytes(), &bytes(case, "child_dmls_epoch")?)?;
+    same("child_dmls_epoch", child.keys.id.as_bytes(), &bytes(case, "child_dmls_epoch")?)?;
 
     next_init.apply(puncture.ok_or("init_secret: deriving it does not puncture")?);
     let again = next_init.child(suite, &confirmation, &context);

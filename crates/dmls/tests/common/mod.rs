@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dmls::crypto::Secret;
+use dmls::danger::AcceptAnyCredential;
 use dmls::{
     Arrival, Changes, CipherSuite, Config, Credential, EpochId, Error, ExternalJoinOptions, Founding, Group,
-    Identity, Lifetime, NewEpoch, NewGroupOptions, Outcome, OwnKeyPackage, PreSharedKeys, SentCommit, Step,
-    Time,
+    Identity, Lifetime, NewEpoch, NewGroupOptions, Outcome, OwnKeyPackage, PreSharedKeys, Provider,
+    SentCommit, Step, Time,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -42,7 +43,7 @@ impl PreSharedKeys for OneKey {
 }
 
 pub fn config() -> Config {
-    Config { psks: Arc::new(OneKey), ..Config::default() }
+    Config { psks: Arc::new(OneKey), ..Config::new(AcceptAnyCredential) }
 }
 
 pub fn public_config() -> Config {
@@ -50,7 +51,7 @@ pub fn public_config() -> Config {
 }
 
 pub fn identity(name: &str, rng: &mut ChaCha20Rng) -> Identity {
-    let suite = Config::default().provider.suite(CipherSuite::X25519_AES128).unwrap();
+    let suite = Provider::default().suite(CipherSuite::X25519_AES128).unwrap();
     Identity::generate(suite, Credential::basic(name), rng).unwrap()
 }
 

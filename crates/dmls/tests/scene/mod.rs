@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use dmls::danger::AcceptAnyCredential;
 use dmls::{
     Arrival, CipherSuite, Config, Credential, EpochId, Group, Identity, KeySchedule, LeafIndex, Lifetime,
     NewGroupOptions, OwnKeyPackage, SentCommit, Time,
@@ -108,7 +109,7 @@ impl Scene {
             schedule: shape.schedule,
             encrypt_handshake: shape.encrypt_handshake,
             ratchet_tree_in_welcome: shape.tree_in_welcome,
-            ..Config::default()
+            ..Config::new(AcceptAnyCredential)
         };
         let mut cast = Cast { config: config.clone(), rng: ChaCha20Rng::seed_from_u64(seed) };
 

@@ -12,8 +12,9 @@ use rand_chacha::rand_core::SeedableRng;
 use rand_core::CryptoRng;
 
 use super::*;
-use crate::credential::{AcceptAnyCredential, Credential};
+use crate::credential::Credential;
 use crate::crypto::{HpkePrivateKey, Provider, SignatureKeyPair, Suite};
+use crate::danger::AcceptAnyCredential;
 use crate::extension::{Capabilities, Extensions};
 use crate::registry::{CipherSuite, CredentialType, ProtocolVersion};
 use crate::time::{Lifetime, Time};
@@ -74,8 +75,7 @@ fn validator<'a>(suite: &'a Suite, extensions: &'a Extensions) -> LeafValidator<
         suite,
         group_id: GROUP,
         extensions,
-        now: NOW,
-        lifetimes: LifetimeCheck::Now,
+        judge: Judge::Own(NOW),
         max_lifetime: 200,
         auth: &AcceptAnyCredential,
     }
@@ -114,19 +114,19 @@ impl Group {
         let path = self.path(committer);
         let update = path.encrypt(&suite(), b"context", &new, &mut self.rng).unwrap();
         let sender = LeafIndex(committer);
-        let merged = update.merge(&suite(), &self.tree, sender, MAX_LEAVES).unwrap();
+        let merged = update.merge(&suite(), &self.tree, sender, MAX_LEAVES, &new).unwrap();
         for private in self.private.iter_mut().filter(|private| private.leaf != sender) {
-            let opened = update.decrypt(&suite(), &self.tree, &merged, private, sender, &new, b"context");
+            let opened = merged.decrypt(&suite(), private, b"context");
             *private = opened.unwrap().0;
         }
         self.private[committer as usize] = path.private.duplicate();
         if let Some(client) = added {
             let (secret, key) = (path.secret_for(new[0]), client.leaf_private.duplicate());
-            let joined = PrivateTree::from_welcome(&suite(), &merged, new[0], key, sender, secret);
+            let joined = PrivateTree::from_welcome(&suite(), merged.tree(), new[0], key, sender, secret);
             self.private.push(joined.unwrap());
             self.clients.push(client);
         }
-        self.tree = merged;
+        self.tree = merged.tree().clone();
     }
 
     fn path(&mut self, committer: u32) -> NewPath {

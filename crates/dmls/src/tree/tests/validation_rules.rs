@@ -1,8 +1,8 @@
 //! Leaves and key packages: each rule, broken once, at each stage where it counts.
 
 use super::*;
-use crate::credential::AuthenticationService;
-use crate::crypto::{HpkePublicKey, SignaturePublicKey};
+use crate::credential::{AuthenticationService, Operation, Presented};
+use crate::crypto::HpkePublicKey;
 use crate::error::Rule;
 use crate::extension::RequiredCapabilities;
 use crate::key_package::KeyPackage;
@@ -15,8 +15,8 @@ const PROPOSAL: ProposalType = ProposalType(0xf002);
 struct Refusing;
 
 impl AuthenticationService for Refusing {
-    fn is_valid(&self, credential: &Credential, _: &SignaturePublicKey) -> bool {
-        credential.identity() != Some(b"mallory")
+    fn is_valid(&self, presented: &Presented<'_>) -> bool {
+        presented.credential.identity() != Some(b"mallory")
     }
 }
 
@@ -37,6 +37,7 @@ struct Scene {
     client: Client,
     old: LeafNode,
     extensions: Extensions,
+    judge: Judge,
 }
 
 impl Scene {
@@ -44,7 +45,7 @@ impl Scene {
         let mut rng = rng(7);
         let client = Client::new(&mut rng);
         let old = LeafNode { encryption_key: vec![1].into(), ..client.leaf.clone() };
-        Self { client, old, extensions: Extensions::new() }
+        Self { client, old, extensions: Extensions::new(), judge: Judge::Own(NOW) }
     }
 
     /// Validates a leaf that was changed and then signed as it should be.
@@ -62,18 +63,23 @@ impl Scene {
 
     fn check_unsigned(&self, stage: Stage, change: impl FnOnce(&mut LeafNode)) -> Result<(), Rule> {
         let suite = suite();
-        let validator = LeafValidator { auth: &Refusing, ..validator(&suite, &self.extensions) };
+        let validator =
+            LeafValidator { auth: &Refusing, judge: self.judge, ..validator(&suite, &self.extensions) };
         let mut leaf = self.client.leaf.clone();
         change(&mut leaf);
         match stage {
-            InKeyPackage => validator.key_package(&self.key_package(leaf, |_| {})),
+            InKeyPackage => self.key_package(leaf, |_| {}).validate(&validator, Operation::Add),
             Update => validator.update(&leaf, LeafIndex(3), &self.old),
             Commit => {
                 let with_old = validator.commit(&leaf, LeafIndex(3), Some(&self.old));
-                assert!(with_old.is_err() || validator.commit(&leaf, LeafIndex(3), None).is_ok());
+                // A joiner has no leaf to replace; to it, every credential is new.
+                let is_mallory = leaf.credential.identity() == Some(b"mallory");
+                assert!(
+                    with_old.is_err() || is_mallory || validator.commit(&leaf, LeafIndex(3), None).is_ok()
+                );
                 with_old
             }
-            Tree => validator.in_tree(&leaf, LeafIndex(3), LifetimeCheck::Now),
+            Tree => validator.in_tree(&leaf, LeafIndex(3), Operation::Join),
         }
     }
 
@@ -92,7 +98,9 @@ impl Scene {
     }
 
     fn check_key_package(&self, change: impl FnOnce(&mut KeyPackage)) -> Result<(), Rule> {
-        validator(&suite(), &self.extensions).key_package(&self.key_package(self.client.leaf.clone(), change))
+        let suite = suite();
+        let validator = LeafValidator { judge: self.judge, ..validator(&suite, &self.extensions) };
+        self.key_package(self.client.leaf.clone(), change).validate(&validator, Operation::Add)
     }
 }
 
@@ -109,8 +117,6 @@ fn what_holds_at_every_stage() {
         let scene = Scene::new();
         let check = |change: fn(&mut LeafNode)| scene.check(stage, change).unwrap_err();
         assert_eq!(check(|leaf| leaf.capabilities.credentials.clear()), Rule::LeafOwnCredential);
-        assert_eq!(check(|leaf| leaf.capabilities.versions.clear()), Rule::LeafSuite);
-        assert_eq!(check(|leaf| leaf.capabilities.cipher_suites.clear()), Rule::LeafSuite);
         assert_eq!(check(|leaf| leaf.extensions.set(EXTENSION, vec![])), Rule::LeafExtensions);
         // Default types need not be listed.
         let default = scene.check(stage, |leaf| leaf.extensions.set(ExtensionType::APPLICATION_ID, vec![]));
@@ -129,16 +135,64 @@ fn what_holds_at_every_stage() {
     }
 }
 
+/// What RFC 9420 asks of those who make a leaf or add it, and not of those who receive it.
+#[test]
+fn what_counts_only_when_we_act() {
+    let mut scene = Scene::new();
+    for (judge, refused) in [(Judge::Own(NOW), true), (Judge::Received, false)] {
+        scene.judge = judge;
+        let expect = |rule| if refused { Err(rule) } else { Ok(()) };
+        for stage in [InKeyPackage, Update, Commit] {
+            let check = |change: fn(&mut LeafNode)| scene.check(stage, change);
+            assert_eq!(check(|leaf| leaf.capabilities.versions.clear()), expect(Rule::LeafSuite));
+            assert_eq!(check(|leaf| leaf.capabilities.cipher_suites.clear()), expect(Rule::LeafSuite));
+        }
+        // A tree that we join was made by others in any case.
+        assert_eq!(scene.check(Tree, |leaf| leaf.capabilities.cipher_suites.clear()), Ok(()));
+        let extensions = scene.check_key_package(|kp| kp.extensions.set(EXTENSION, vec![]));
+        assert_eq!(extensions, expect(Rule::KeyPackageExtensions));
+        for (from, to) in [(NOW.0 + 1, NOW.0 + 9), (NOW.0 - 9, NOW.0 - 1), (NOW.0 + 1, NOW.0 - 1)] {
+            let lifetime = Lifetime { not_before: Time(from), not_after: Time(to) };
+            let source = LeafNodeSource::KeyPackage(lifetime);
+            let checked = scene.check(InKeyPackage, |leaf| leaf.source = source.clone());
+            assert_eq!(checked, expect(Rule::LeafLifetime));
+            assert_eq!(scene.check(Tree, |leaf| leaf.source = source), Ok(()));
+        }
+    }
+}
+
+/// Its maximum is the application's, the same for all (s7.2), so it counts for what others made, too.
+#[test]
+fn a_lifetime_that_is_too_long() {
+    let mut scene = Scene::new();
+    for judge in [Judge::Own(NOW), Judge::Received] {
+        scene.judge = judge;
+        for (stage, to, result) in [InKeyPackage, Tree].into_iter().flat_map(|stage| {
+            [(stage, NOW.0 + 100, Ok(())), (stage, NOW.0 + 101, Err(Rule::LeafLifetimeLength))]
+        }) {
+            let lifetime = Lifetime { not_before: Time(NOW.0 - 100), not_after: Time(to) };
+            let checked = scene.check(stage, |leaf| leaf.source = LeafNodeSource::KeyPackage(lifetime));
+            assert_eq!(checked, result, "{stage:?} {judge:?}");
+        }
+    }
+}
+
 #[test]
 fn the_authentication_service_decides() {
     for stage in STAGES {
-        let mut scene = Scene::new();
-        scene.old.credential = Credential::basic("mallory");
+        let scene = Scene::new();
         let refused = scene.check(stage, |leaf| leaf.credential = Credential::basic("mallory"));
         assert_eq!(refused, Err(Rule::LeafCredential), "{stage:?}");
     }
-    // One who replaces a leaf must be who was there.
     for stage in [Update, Commit] {
+        // What is in the group already is not new: nobody asks again. A new key is.
+        let mut scene = Scene::new();
+        scene.old.credential = Credential::basic("mallory");
+        assert_eq!(scene.check(stage, |leaf| leaf.credential = Credential::basic("mallory")), Ok(()));
+        scene.old.signature_key = vec![1; 32].into();
+        let refused = scene.check(stage, |leaf| leaf.credential = Credential::basic("mallory"));
+        assert_eq!(refused, Err(Rule::LeafCredential), "{stage:?}");
+        // One who replaces a leaf must be who was there.
         let refused = Scene::new().check(stage, |leaf| leaf.credential = Credential::basic("another"));
         assert_eq!(refused, Err(Rule::LeafCredential), "{stage:?}");
     }
@@ -192,34 +246,6 @@ fn the_group_requires() {
 }
 
 #[test]
-fn lifetimes() {
-    let scene = Scene::new();
-    let check = |stage, from, to| {
-        let lifetime = Lifetime { not_before: Time(from), not_after: Time(to) };
-        scene.check(stage, |leaf| leaf.source = LeafNodeSource::KeyPackage(lifetime))
-    };
-    for stage in [InKeyPackage, Tree] {
-        assert_eq!(check(stage, NOW.0, NOW.0), Ok(()));
-        assert_eq!(check(stage, NOW.0 + 1, NOW.0 + 9), Err(Rule::LeafLifetime));
-        assert_eq!(check(stage, NOW.0 - 9, NOW.0 - 1), Err(Rule::LeafLifetime));
-        assert_eq!(check(stage, NOW.0 + 1, NOW.0 - 1), Err(Rule::LeafLifetime));
-        assert_eq!(check(stage, NOW.0 - 100, NOW.0 + 100), Ok(()));
-        assert_eq!(check(stage, NOW.0 - 100, NOW.0 + 101), Err(Rule::LeafLifetimeLength));
-    }
-    // In a tree that we join, being over may count or not; the length always counts.
-    let (suite, extensions) = (suite(), Extensions::new());
-    let validator = validator(&suite, &extensions);
-    for (from, to, result) in
-        [(1, 9, Ok(())), (9, 1, Err(Rule::LeafLifetime)), (1, 999, Err(Rule::LeafLifetimeLength))]
-    {
-        let mut leaf = scene.client.leaf.clone();
-        leaf.source = LeafNodeSource::KeyPackage(Lifetime { not_before: Time(from), not_after: Time(to) });
-        sign(&mut leaf, &scene.client.signer, 0);
-        assert_eq!(validator.in_tree(&leaf, LeafIndex(0), LifetimeCheck::LengthOnly), result);
-    }
-}
-
-#[test]
 fn sources() {
     let scene = Scene::new();
     let lifetime = scene.client.leaf.source.clone();
@@ -257,12 +283,11 @@ fn key_packages() {
             Rule::KeyPackageInitKey,
             scene.check_key_package(|kp| kp.init_key = kp.leaf_node.encryption_key.clone()),
         ),
-        (Rule::KeyPackageExtensions, scene.check_key_package(|kp| kp.extensions.set(EXTENSION, vec![]))),
     ] {
         assert_eq!(found, Err(rule));
     }
     let mut unsigned = scene.key_package(scene.client.leaf.clone(), |_| {});
     unsigned.init_key = vec![3; 32].into();
-    let refused = validator(&suite(), &scene.extensions).key_package(&unsigned);
+    let refused = unsigned.validate(&validator(&suite(), &scene.extensions), Operation::Add);
     assert_eq!(refused, Err(Rule::KeyPackageSignature));
 }
