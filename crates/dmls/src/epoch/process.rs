@@ -178,10 +178,9 @@ impl PublicEpoch {
         path: &'c UpdatePath,
     ) -> Result<MergedPath<'c>, Error> {
         let validator = self.validator(rules, &provisional.extensions);
-        validator.commit(&path.leaf_node, committer, provisional.tree.leaf(committer))?;
         let max_leaves = rules.config.limits.members;
         let new_leaves = provisional.new_leaves();
-        let merged = path.merge(&self.suite, &provisional.tree, committer, max_leaves, &new_leaves)?;
+        let merged = path.merge(&validator, &provisional.tree, committer, max_leaves, &new_leaves)?;
         merged.tree().check_credential_support()?;
         Ok(merged)
     }
