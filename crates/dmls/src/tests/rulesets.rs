@@ -6,7 +6,7 @@ use crate::config::{Config, Limits};
 use crate::credential::Credential;
 use crate::crypto::SignatureKeyPair;
 use crate::danger::AcceptAnyCredential;
-use crate::error::{Limit, Rule, Unsupported};
+use crate::error::{Error, Limit, Rule, Unsupported};
 use crate::extension::{
     DeliveryKind, ExternalJoins, HandshakeFormat, HomeAttestation, RequiredCapabilities, Ruleset,
 };
@@ -19,7 +19,8 @@ use crate::registry::{ExtensionType, ProtocolVersion, WireFormat};
 use crate::time::Lifetime;
 
 fn group_info(group: &Group) -> GroupInfo {
-    let MlsMessage::GroupInfo(info) = MlsMessage::from_bytes(&group.head().group_info(NOW).unwrap()).unwrap() else {
+    let MlsMessage::GroupInfo(info) = MlsMessage::from_bytes(&group.head().group_info(NOW).unwrap()).unwrap()
+    else {
         unreachable!("it is a GroupInfo")
     };
     *info
@@ -34,7 +35,8 @@ fn groups_of_ours_have_a_ruleset_and_require_it() {
     assert_eq!(required.extension_types, [ExtensionType::DMLS, ExtensionType::RULESET]);
     // The format is the one that the configuration asks for.
     let world = World::new();
-    let ruleset: Ruleset = world.alice.head().context_extensions().unwrap().clone().content().unwrap().unwrap();
+    let ruleset: Ruleset =
+        world.alice.head().context_extensions().unwrap().clone().content().unwrap().unwrap();
     assert_eq!(ruleset.handshake, HandshakeFormat::PUBLIC);
     // Not where the draft or the extension of R9 is not used, and not if it is turned off.
     for config in [
@@ -42,7 +44,15 @@ fn groups_of_ours_have_a_ruleset_and_require_it() {
         Config { dmls_extension: false, ..Config::new(AcceptAnyCredential) },
         Config { ruleset: None, ..Config::new(AcceptAnyCredential) },
     ] {
-        assert!(!World::with(config).alice.head().context_extensions().unwrap().clone().contains(ExtensionType::RULESET));
+        assert!(
+            !World::with(config)
+                .alice
+                .head()
+                .context_extensions()
+                .unwrap()
+                .clone()
+                .contains(ExtensionType::RULESET)
+        );
     }
 }
 
@@ -63,14 +73,16 @@ fn a_ruleset_never_changes() {
         assert_eq!(world.refused_commit([proposal.clone()]), Rule::Ruleset.into());
         // Nor do we propose it.
         let refused = world.alice.propose(proposal, NOW, &mut world.rng).unwrap_err();
-        assert_eq!(refused, Rule::Ruleset.into());
+        assert_eq!(refused, Error::Refused(Rule::Ruleset));
     }
     // Other extensions do, with the same ruleset.
-    let sent = world.mallory.commit().extensions(extensions).stage(NOW, &mut world.rng).unwrap().apply_unsaved();
+    let sent =
+        world.mallory.commit().extensions(extensions).stage(NOW, &mut world.rng).unwrap().apply_unsaved();
     assert!(matches!(world.accepted(&sent.message), Outcome::Commit(_)));
 
     // Nor does a group without one get one.
-    let mut world = World::with(Config { ruleset: None, encrypt_handshake: false, ..Config::new(AcceptAnyCredential) });
+    let mut world =
+        World::with(Config { ruleset: None, encrypt_handshake: false, ..Config::new(AcceptAnyCredential) });
     let mut added = world.alice.head().context_extensions().unwrap().clone();
     added.set_content(&Ruleset::default());
     let required = vec![ExtensionType::DMLS, ExtensionType::RULESET];
@@ -276,9 +288,9 @@ fn a_successor_keeps_what_marks_the_group() {
         let proposal = Proposal::ReInit(reinit.clone());
         assert_eq!(world.refused_proposal(proposal.clone()), Rule::ReInitExtensions.into());
         let refused = world.alice.propose(proposal, NOW, &mut world.rng).unwrap_err();
-        assert_eq!(refused, Rule::ReInitExtensions.into());
+        assert_eq!(refused, Error::Refused(Rule::ReInitExtensions));
         let refused = world.alice.commit().reinit(reinit).stage(NOW, &mut world.rng).unwrap_err();
-        assert_eq!(refused, Rule::ReInitExtensions.into());
+        assert_eq!(refused, Error::Refused(Rule::ReInitExtensions));
     }
     // Another ruleset is what a reinit is for; but we ask for none that we could not live by.
     let mut unknown = extensions.clone();
