@@ -125,7 +125,7 @@ impl Epoch {
         let summary = CommitSummary::new(self.public(), self.own_leaf(), false, provisional, &tree);
         let child = Epoch::new(confirmed, tree, private, self.signer.clone(), reinit, Some(id.clone()));
         let welcome =
-            child.welcome(rules, &provisional, path.as_ref(), derived.joiner, &derived.welcome, rng)?;
+            child.welcome(rules, provisional, path.as_ref(), derived.joiner, &derived.welcome, rng)?;
         Ok(StagedOwnCommit {
             id,
             message: outgoing.message,
