@@ -194,12 +194,8 @@ impl OwnKeyPackage {
 
     /// For storage. Secret: erase what you don't need any more.
     pub fn to_secret(&self) -> Secret {
-        let mut out = Vec::with_capacity(2048);
-        self.key_package.encode(&mut out);
-        self.init_private.encode(&mut out);
-        self.encryption_private.encode(&mut out);
-        self.signer.private().encode(&mut out);
-        Secret::new(out)
+        let private = self.signer.private();
+        Secret::encoding(&[&self.key_package, &self.init_private, &self.encryption_private, private])
     }
 
     /// From storage.

@@ -30,6 +30,19 @@ code_points! {
     }
 }
 
+impl CipherSuite {
+    /// Those of RFC 9420.
+    pub(crate) const REGISTERED: [Self; 7] = [
+        Self::X25519_AES128,
+        Self::P256_AES128,
+        Self::X25519_CHACHA20,
+        Self::X448_AES256,
+        Self::P521_AES256,
+        Self::X448_CHACHA20,
+        Self::P384_AES256,
+    ];
+}
+
 code_points! {
     /// What an MLSMessage carries (RFC 9420 s17.2).
     pub struct WireFormat(u16) {

@@ -248,6 +248,7 @@ pub fn json(story: &Story<'_>, verdict: &Verdict, seed: u64) -> Result<Value, Fa
 mod tests {
     use std::time::Duration;
 
+    use dmls::danger::AcceptAnyCredential;
     use dmls::{CipherSuite, Config};
 
     use super::*;

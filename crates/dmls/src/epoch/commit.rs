@@ -6,6 +6,7 @@ use crate::codec::Encode;
 use crate::crypto::{ProposalRef, Secret};
 use crate::error::{Error, Usage};
 use crate::framing::{Content, MlsMessage};
+use crate::identity::Identity;
 use crate::key_schedule::{CommitId, CommitSecret, JoinerSecret, PskLookup, WelcomeSecret};
 use crate::message::{
     Commit, EncryptedGroupSecrets, GroupSecrets, Proposal, ProposalOrRef, Welcome, WelcomeKeys,
@@ -27,6 +28,8 @@ pub(crate) struct CommitRequest {
     /// By reference; those stored that fit, if `None`.
     pub references: Option<Vec<ProposalRef>>,
     pub authenticated_data: Vec<u8>,
+    /// Who we are from then on, if that changes.
+    pub identity: Option<Identity>,
     /// Leave the path out where the RFC allows it.
     pub omit_path: bool,
 }
@@ -92,10 +95,10 @@ impl Epoch {
         rng: &mut dyn CryptoRng,
     ) -> Result<StagedOwnCommit, Error> {
         let Chosen { list, provisional, left_out } = chosen;
-        let with_path = provisional.needs_path || !request.omit_path;
+        let with_path = provisional.needs_path || !request.omit_path || request.identity.is_some();
 
         // The tree with the update path, and the path encrypted under the provisional context.
-        let new = self.new_tree(rules, provisional, with_path, rng)?;
+        let new = self.new_tree(rules, provisional, with_path, request.identity.as_ref(), rng)?;
         let provisional_context = self.public().provisional_context(provisional, &new.tree);
         let context_bytes = provisional_context.to_bytes();
         let path = match &new.path {
@@ -123,7 +126,9 @@ impl Epoch {
         let NewTree { tree, private, path } = new;
         let reinit = provisional.reinit.clone();
         let summary = CommitSummary::new(self.public(), self.own_leaf(), false, provisional, &tree);
-        let child = Epoch::new(confirmed, tree, private, self.signer.clone(), reinit, Some(id.clone()));
+        // What this epoch says is signed with the old key, what its child says with the new one.
+        let signer = request.identity.as_ref().map_or(&self.signer, Identity::signer).clone();
+        let child = Epoch::new(confirmed, tree, private, signer, reinit, Some(id.clone()));
         let welcome =
             child.welcome(rules, provisional, path.as_ref(), derived.joiner, &derived.welcome, rng)?;
         Ok(StagedOwnCommit {
@@ -143,6 +148,7 @@ impl Epoch {
         rules: Rules<'_>,
         provisional: &Provisional,
         with_path: bool,
+        identity: Option<&Identity>,
         rng: &mut dyn CryptoRng,
     ) -> Result<NewTree, Error> {
         if !with_path {
@@ -150,14 +156,16 @@ impl Epoch {
             return Ok(NewTree { tree: provisional.tree.clone(), private, path: None });
         }
         let own = self.own_leaf();
-        let template = self.public().member(own)?.clone();
+        let (template, signer) = match identity {
+            Some(identity) => (identity.leaf_template(), identity.signer()),
+            None => (self.public().member(own)?.clone(), &self.signer),
+        };
         let path = NewPath::generate(
-            self.suite(),
+            &self.public().validator(rules, &provisional.extensions),
             &provisional.tree,
             own,
             template,
-            self.signer.private(),
-            &self.context().group_id,
+            signer.private(),
             self.public().max_members(rules),
             rng,
         )?;
@@ -182,7 +190,7 @@ impl Epoch {
         let encrypted_group_info = WelcomeKeys::derive(suite, welcome)?.seal(suite, &group_info)?;
         let info = suite.hpke_info("Welcome", &encrypted_group_info);
         let mut secrets = Vec::with_capacity(provisional.added.len());
-        for (leaf, key_package) in &provisional.added {
+        for (leaf, recipient) in &provisional.added {
             let group_secrets = GroupSecrets {
                 joiner_secret: joiner.duplicate(),
                 path_secret: path.and_then(|path| path.secret_for(*leaf)).map(Secret::duplicate),
@@ -190,9 +198,9 @@ impl Epoch {
             };
             let plaintext = group_secrets.to_secret();
             let encrypted_group_secrets =
-                suite.hpke_seal(&info, &key_package.init_key, plaintext.as_bytes(), rng)?;
+                suite.hpke_seal(&info, &recipient.init_key, plaintext.as_bytes(), rng)?;
             secrets.push(EncryptedGroupSecrets {
-                new_member: key_package.reference(suite),
+                new_member: recipient.reference.clone(),
                 encrypted_group_secrets,
             });
         }

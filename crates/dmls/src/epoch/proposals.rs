@@ -7,7 +7,7 @@ use crate::crypto::{KemOutput, ProposalRef};
 use crate::error::{Error, Limit, Rule};
 use crate::extension::{Extensions, ExternalJoins, RequiredCapabilities};
 use crate::framing::Sender;
-use crate::key_package::KeyPackage;
+use crate::key_package::Recipient;
 use crate::message::{PreSharedKeyId, Proposal, ReInit};
 use crate::tree::{LeafIndex, LeafNode, LeafValidator, RatchetTree};
 
@@ -38,7 +38,7 @@ pub(crate) struct Provisional {
     pub extensions: Extensions,
     pub updated: Vec<LeafIndex>,
     pub removed: Vec<LeafIndex>,
-    pub added: Vec<(LeafIndex, Box<KeyPackage>)>,
+    pub added: Vec<(LeafIndex, Recipient)>,
     pub psks: Vec<PreSharedKeyId>,
     pub external_init: Option<KemOutput>,
     pub reinit: Option<ReInit>,
@@ -80,7 +80,7 @@ impl PublicEpoch {
             {
                 return Err(Rule::NewMemberRefused.into());
             }
-            Proposal::Add(key_package) => key_package.validate(&validator, adding(sender))?,
+            Proposal::Add(key_package) => drop(key_package.validate(&validator, adding(sender))?),
             Proposal::Update(leaf) => {
                 let Sender::Member(index) = sender else { return Err(Rule::ExternalContent.into()) };
                 validator.update(leaf, index, self.member(index)?)?;
@@ -252,8 +252,8 @@ impl PublicEpoch {
     ) -> Result<(), Error> {
         for proposed in list {
             if let (Proposal::Update(leaf), Sender::Member(index)) = (proposed.proposal, proposed.sender) {
-                validator.update(leaf, index, self.member(index)?)?;
-                provisional.tree = provisional.tree.update(index, (**leaf).clone());
+                let leaf = validator.update(leaf, index, self.member(index)?)?;
+                provisional.tree = provisional.tree.update(index, leaf);
                 provisional.updated.push(index);
             }
         }
@@ -280,15 +280,15 @@ impl PublicEpoch {
     ) -> Result<(), Error> {
         for proposed in list {
             if let Proposal::Add(key_package) = proposed.proposal {
-                key_package.validate(validator, adding(proposed.sender))?;
+                let valid = key_package.validate(validator, adding(proposed.sender))?;
                 // A client is recognised by its signature key.
                 if provisional.tree.has_signature_key(&key_package.leaf_node.signature_key) {
                     return Err(Rule::RepeatedClient.into());
                 }
-                let added = provisional.tree.add(key_package.leaf_node.clone(), max_members);
+                let added = provisional.tree.add(valid.leaf, max_members);
                 let (tree, leaf) = added.map_err(|limit| self.too_many_members(limit.into()))?;
                 provisional.tree = tree;
-                provisional.added.push((leaf, key_package.clone()));
+                provisional.added.push((leaf, valid.recipient));
             }
         }
         Ok(())

@@ -167,8 +167,7 @@ impl CommitSummary {
     ) -> Self {
         let committer = members(tree, std::iter::once(committer)).pop();
         let added = members(tree, provisional.added.iter().map(|(leaf, _)| *leaf)).into_iter();
-        let references =
-            provisional.added.iter().map(|(_, key_package)| key_package.reference(&parent.suite));
+        let references = provisional.added.iter().map(|(_, added)| added.reference.clone());
         Self {
             committer: committer.expect("the committer has a leaf in the new tree"),
             external,
