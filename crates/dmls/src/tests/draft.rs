@@ -47,7 +47,7 @@ refusals! { RULES:
         world.refused(&message)
     };
     epoch_id_of_another_epoch => EpochHeader, |world| {
-        let first = world.alice.epochs()[0].id.clone();
+        let first = world.alice.epochs().next().unwrap().id().clone();
         let message = renamed(world, first);
         world.refused(&message)
     };
@@ -73,7 +73,6 @@ fn commit_sealed_twice(world: &mut World) -> Vec<u8> {
     let message = world.private(opened.content.get().clone());
     world.wrap(message)
 }
-
 /// The header is not authenticated, so one message can come under any number of them.
 #[test]
 fn an_observer_remembers_no_headers_of_duplicates() {
