@@ -174,13 +174,17 @@ impl AuthenticationService for Renaming {
 /// Certificates that run out at a time. Notes what it is asked.
 struct Expiring {
     at: Time,
-    asked: Arc<Mutex<Vec<(Operation, Option<Time>)>>>,
+    asked: Arc<Mutex<Vec<Question>>>,
 }
+
+/// What brought a credential in, and at what time that was.
+#[derive(Debug, PartialEq)]
+struct Question(Operation, Option<Time>);
 
 impl AuthenticationService for Expiring {
     fn is_valid(&self, presented: &Presented<'_>) -> bool {
         assert!(!presented.group_id.is_empty());
-        self.asked.lock().unwrap().push((presented.operation, presented.now));
+        self.asked.lock().unwrap().push(Question(presented.operation, presented.now));
         presented.now.is_none_or(|now| now < self.at)
     }
 }
@@ -193,7 +197,7 @@ fn members_whose_clocks_differ_stay_together() {
     let later = Time(NOW.0 + 1000);
     let config = Config::new(Expiring { at: later, asked: asked.clone() });
     let mut clients = group(&["alice", "bob", "carol"], &config, &mut rng);
-    assert!(asked.lock().unwrap().iter().all(|(_, now)| *now == Some(NOW)), "we acted");
+    assert!(asked.lock().unwrap().iter().all(|question| question.1 == Some(NOW)), "we acted");
     let dave = identity("dave", &mut rng);
     let dave = key_package(&dave, &mut rng);
     let add = |clock, rng: &mut rand_chacha::ChaCha20Rng, client: &mut Client| {
@@ -209,6 +213,7 @@ fn members_whose_clocks_differ_stay_together() {
         let received = clients[client].run(|group| group.receive(&sent.message, Arrival::at(clock))).unwrap();
         assert!(matches!(received, Outcome::Commit(_)), "{received:?}");
     }
-    assert_eq!(*asked.lock().unwrap(), [(Operation::Add, None); 2]);
+    let added = || Question(Operation::Add, None);
+    assert_eq!(*asked.lock().unwrap(), [added(), added()]);
     assert_eq!(clients[0].group.head(), clients[2].group.head());
 }
