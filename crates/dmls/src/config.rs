@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use crate::credential::AuthenticationService;
 use crate::crypto::{Provider, Secret};
-use crate::group::{ForkChoice, HighestConfirmationTag};
 use crate::key_schedule::KeySchedule;
 
 /// How a client takes part in a group. It is not stored with the group: give the same when loading.
@@ -31,8 +30,6 @@ pub struct Config {
     pub authentication: Arc<dyn AuthenticationService>,
     /// Pre-shared keys of the application.
     pub psks: Arc<dyn PreSharedKeys>,
-    /// On which fork we send.
-    pub fork_choice: Arc<dyn ForkChoice>,
     /// What peers can make grow, and how far.
     pub limits: Limits,
     /// Sees the secrets of every epoch: for test vectors only.
@@ -65,7 +62,6 @@ impl Config {
             max_lifetime: 400 * 86_400,
             authentication: Arc::new(authentication),
             psks: Arc::new(NoPreSharedKeys),
-            fork_choice: Arc::new(HighestConfirmationTag),
             limits: Limits::default(),
             #[cfg(feature = "vectors")]
             key_log: None,
@@ -127,12 +123,14 @@ pub struct Limits {
     pub proposals_per_sender: usize,
     /// Bytes of a stored proposal. A KeyPackage with a chain of certificates is some KiB.
     pub proposal_size: usize,
-    /// How far a generation may be ahead of the last one: each step costs three hashes.
+    /// How far a generation may be ahead of the last one: each step costs three hashes,
+    /// and a sender may have written that many before any of them is here.
     pub forward_generations: u32,
-    /// Keys of skipped generations kept for each sender: they wait for late messages.
+    /// Keys of skipped generations kept for each sender: they wait for late messages, in whatever order these come.
     pub kept_generations: usize,
-    /// Children of one epoch: each costs 8 KiB of punctured PPRF.
-    pub children: usize,
+    /// Children of one epoch of any one committer. Beyond it, a child that would win is processed all the same, and the lowest
+    /// of them goes; one that would not is not processed. Each costs 8 KiB of punctured PPRF.
+    pub children_per_committer: usize,
     /// Own commits that are not confirmed: each holds an epoch.
     pub pending: usize,
     /// Epochs that can process commits. The oldest go first, whatever the delivery service says.
@@ -147,6 +145,8 @@ pub struct Limits {
     pub held_bytes: usize,
     /// Of these, for any one epoch.
     pub held_per_epoch: usize,
+    /// How many of them must be of branches that we don't know until that is told as a sign that we are stranded.
+    pub stranded_after: usize,
 }
 
 impl Default for Limits {
@@ -157,9 +157,9 @@ impl Default for Limits {
             proposals: 1 << 10,
             proposals_per_sender: 1 << 6,
             proposal_size: 1 << 16,
-            forward_generations: 1 << 10,
-            kept_generations: 1 << 8,
-            children: 1 << 5,
+            forward_generations: 1 << 12,
+            kept_generations: 1 << 10,
+            children_per_committer: 1 << 3,
             pending: 1 << 3,
             epochs: 1 << 7,
             known_epochs: 1 << 10,
@@ -167,6 +167,7 @@ impl Default for Limits {
             held_messages: 1 << 10,
             held_bytes: 64 << 20,
             held_per_epoch: 1 << 8,
+            stranded_after: 1 << 4,
         }
     }
 }

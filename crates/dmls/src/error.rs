@@ -14,6 +14,8 @@ pub enum Error {
     Malformed(DecodeError),
     /// The message breaks a rule of the protocol. Drop it; the sender is faulty or hostile.
     Invalid(Rule),
+    /// What we asked for would break a rule of the protocol. Ask for something else.
+    Refused(Rule),
     /// The message is beyond what this build or this client supports.
     Unsupported(Unsupported),
     /// A limit was reached ([`crate::Limits`]). Raise it, or drop the message.
@@ -31,6 +33,7 @@ impl fmt::Display for Error {
         match self {
             Self::Malformed(e) => write!(f, "malformed message: {e}"),
             Self::Invalid(rule) => write!(f, "invalid message: {rule} [{}]", rule.id()),
+            Self::Refused(rule) => write!(f, "not allowed: {rule} [{}]", rule.id()),
             Self::Unsupported(what) => write!(f, "not supported: {what}"),
             Self::Limit(limit) => write!(f, "limit reached: {limit}"),
             Self::Usage(usage) => write!(f, "{usage}"),
@@ -40,7 +43,28 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Malformed(e) => Some(e),
+            Self::Crypto(e) => Some(e),
+            Self::Records(e) => Some(e),
+            Self::Invalid(_) | Self::Refused(_) | Self::Unsupported(_) | Self::Limit(_) | Self::Usage(_) => {
+                None
+            }
+        }
+    }
+}
+
+impl Error {
+    /// The same of what we asked for ourselves.
+    pub(crate) fn refused(self) -> Self {
+        match self {
+            Self::Invalid(rule) => Self::Refused(rule),
+            other => other,
+        }
+    }
+}
 
 impl From<DecodeError> for Error {
     fn from(e: DecodeError) -> Self {
@@ -121,6 +145,7 @@ reasons! {
     /// receivers.
     Rule {
         // Framing.
+        MessageKind = "6:wire-format": "the message is of another kind: crate::classify tells which";
         GroupId = "6:group-id": "the message belongs to another group";
         Epoch = "6:epoch": "the message belongs to another epoch";
         Sender = "6.1:sender": "the sender's leaf is blank or outside of the tree";
@@ -138,6 +163,7 @@ reasons! {
         Ciphertext = "6.3.1:ciphertext": "the ciphertext does not decrypt";
         Padding = "6.3.1:padding": "the padding is not all zero";
         MessageKeyUsed = "9.2:key-used": "the message key was used already";
+        MessageKeyTooOld = "9.2:key-too-old": "the message key was dropped: the message is too old";
         // Leaf nodes.
         LeafCredential = "7.3:credential": "the authentication service refuses the credential";
         LeafSignature = "7.3:signature": "the signature of the leaf node does not verify";
@@ -216,6 +242,7 @@ reasons! {
         KeySchedule = "dmls:key-schedule": "the group uses the other key schedule";
         EpochIdLength = "dmls:epoch-id": "dmls_epoch does not have the length of a hash";
         EpochHeader = "dmls:epoch-header": "the message is not of the epoch that its dmls_epoch names";
+        GroupInfoName = "dmls:group-info-name": "the dmls_epoch or the commit_id of the GroupInfo does not have the length of a hash";
         Punctured = "dmls:punctured": "the commit was processed in this epoch before";
     }
 }
@@ -283,7 +310,8 @@ reasons! {
         TreeSize: "the tree would have more leaves than Limits::members";
         Proposals: "the epoch holds Limits::proposals proposals, or too many of this sender, or this one is too large";
         ForwardRatchet: "the generation is further ahead than Limits::forward_generations";
-        Children: "the epoch has Limits::children children";
+        Removals: "this committer has sent Limits::children_per_committer commits of this epoch that remove us";
+        Verdicts: "there are Limits::known_epochs commits that were called final or blocked already";
         Pending: "the group has Limits::pending own commits that are not confirmed";
         EpochNumber: "there is no epoch after 2^64 - 1; reinitialize the group";
         Held: "there is no room for another held message";
@@ -296,14 +324,14 @@ reasons! {
         UnknownEpoch: "no such epoch is retained; ask for one that Group::epochs lists";
         UnknownCommit: "no such commit is pending; it was confirmed, abandoned or lost with its epoch";
         EpochNotFull: "this epoch can only be read now; commits and messages are made in the head";
-        NotMember: "this client is not a member of the head; join again with a Welcome or an external commit";
+        NotMember: "this client was removed from the group; join again with a Welcome or an external commit";
+        DeletesHead: "the head can't be deleted; drop the group if you want to leave it";
         ProposalsPending: "proposals were received in this epoch: commit before sending application data";
         UnknownProposal: "no such proposal is stored in this epoch";
-        SenderGenerations: "the sender's ratchet is used up; commit first";
+        SenderGenerations: "as many messages were sent as the AEAD allows in one epoch; commit first";
         GroupEnded: "the group was ended by a reinit; create its successor";
         ReInitMissing: "the group was not ended by a reinit";
         NotDmls: "this needs the draft's key schedule";
-        MessageKind: "this is another kind of message: give Welcomes to Group::join, KeyPackages to Commit::add, GroupInfos to Group::join_external";
         SignatureKey: "the signature key is not the one in the KeyPackage";
         ExporterLength: "an exported secret has at most 255 * Nh bytes";
         OwnUpdate: "an update of our own is pending; only another member can commit it";
@@ -321,6 +349,21 @@ pub enum RecordsError {
     Malformed(&'static str, DecodeError),
     /// Two records disagree.
     Inconsistent(&'static str),
+    /// A record is not what was written: bits have changed.
+    Damaged(&'static str),
+    /// They have the format of another version.
+    Format(u16),
+    /// The group has the other key schedule than the configuration.
+    Schedule,
+}
+
+impl std::error::Error for RecordsError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Malformed(_, e) => Some(e),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for RecordsError {
@@ -329,6 +372,14 @@ impl fmt::Display for RecordsError {
             Self::Missing(what) => write!(f, "{what} is missing"),
             Self::Malformed(what, e) => write!(f, "{what} does not decode: {e}"),
             Self::Inconsistent(what) => write!(f, "{what} does not fit the other records"),
+            Self::Damaged(what) => write!(f, "{what} is damaged"),
+            Self::Format(format) => {
+                write!(
+                    f,
+                    "they have format {format}, which this version does not read; use the version that wrote them"
+                )
+            }
+            Self::Schedule => f.write_str("the group has the other key schedule; change Config::schedule"),
         }
     }
 }

@@ -97,12 +97,8 @@ impl Identity {
 
     /// For storage. Secret: erase what you don't need any more.
     pub fn to_secret(&self) -> Secret {
-        let mut public = Vec::new();
-        self.suite.code().encode(&mut public);
-        self.credential.encode(&mut public);
-        self.capabilities.encode(&mut public);
-        self.extensions.encode(&mut public);
-        record(&public, &[self.signer.private().as_bytes()])
+        let (code, private) = (self.suite.code(), self.signer.private());
+        Secret::encoding(&[&FORMAT, &code, &self.credential, &self.capabilities, &self.extensions, private])
     }
 
     /// From storage. The provider must have its suite.
@@ -183,21 +179,8 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// The format of stored identities and key packages.
+/// The format of stored identities and key packages: it stands in front.
 const FORMAT: u16 = 1;
-
-/// `uint16 format`, what is public, and private keys as `opaque key<V>`. The buffer is as large as it gets from the start: what
-/// is left behind in a smaller one would not be erased.
-fn record(public: &[u8], private: &[&[u8]]) -> Secret {
-    /// The longest header of a vector (RFC 9420 s2.1.2).
-    const HEADER: usize = 4;
-    let keys: usize = private.iter().map(|key| HEADER + key.len()).sum();
-    let mut out = Vec::with_capacity(2 + public.len() + keys);
-    FORMAT.encode(&mut out);
-    out.extend_from_slice(public);
-    private.iter().for_each(|key| key.encode(&mut out));
-    Secret::new(out)
-}
 
 /// What stands behind the format.
 fn open_record(stored: &Secret) -> Result<Reader<'_>, DecodeError> {
@@ -259,12 +242,8 @@ impl OwnKeyPackage {
 
     /// For storage. Secret: erase what you don't need any more.
     pub fn to_secret(&self) -> Secret {
-        let private = [
-            self.init_private.as_bytes(),
-            self.encryption_private.as_bytes(),
-            self.signer.private().as_bytes(),
-        ];
-        record(&self.key_package.to_bytes(), &private)
+        let private = self.signer.private();
+        Secret::encoding(&[&FORMAT, &self.key_package, &self.init_private, &self.encryption_private, private])
     }
 
     /// From storage.

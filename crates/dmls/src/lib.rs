@@ -43,6 +43,8 @@ pub mod danger;
 mod epoch;
 mod error;
 pub mod extension;
+mod fork_choice;
+mod forks;
 pub mod framing;
 mod group;
 mod identity;
@@ -50,7 +52,7 @@ pub mod key_package;
 pub mod key_schedule;
 pub mod message;
 mod pprf;
-mod public_group;
+// mod public_group;
 pub mod registry;
 mod secret_tree;
 #[cfg(test)]
@@ -65,17 +67,19 @@ pub use config::KeyLog;
 pub use config::{Config, Limits, NoPreSharedKeys, PreSharedKeys};
 pub use credential::{AuthenticationService, Credential, Operation, Presented};
 pub use crypto::{Provider, Suite};
-pub use epoch::{CommitSummary, Member, NewGroupOptions};
+pub use epoch::{Added, CommitSummary, Member, NewGroupOptions};
 pub use error::{Error, Limit, RecordsError, Rule, Unsupported, Usage};
+pub use fork_choice::{Candidate, ForkChoice};
 pub use group::{
-    Application, Arrival, Candidate, Changes, CommitBuilder, CommitId, DmlsMessage, EpochInfo,
-    ExternalJoinOptions, ForkChoice, Founding, Group, GroupPlace, Held, HighestConfirmationTag, Lost,
-    NewEpoch, Outcome, ReceivedProposal, Removed, Resumed, SentCommit, SentProposal, Step,
+    Application, Bundle, Changes, CommitBuilder, Committed, Deleted, DmlsMessage, EpochDeleted, EpochRef,
+    ExternalJoinOptions, Founding, Group, GroupPlace, Held, Level, Lost, LostCommit, MemberFacts,
+    MessageBuilder, MessageKind, Network, NewEpoch, Outcome, ReceivedProposal, Removed, Resumed, RolledBack,
+    SentCommit, SentProposal, Step, Stranded, Turn, WaitsFor, Why, classify,
 };
 pub use identity::{Identity, OwnKeyPackage};
 pub use key_package::KeyPackage;
-pub use key_schedule::{EpochId, KeySchedule};
-pub use public_group::{PublicEpochInfo, PublicGroup, PublicOutcome};
+pub use key_schedule::{CommitId, EpochId, KeySchedule};
+// pub use public_group::{PublicEpochInfo, PublicGroup, PublicOutcome};
 pub use registry::CipherSuite;
 pub use time::{Lifetime, Time};
 pub use tree::LeafIndex;

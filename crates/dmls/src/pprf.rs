@@ -5,35 +5,50 @@
 //! puncture that belongs to it replaces the last stored node above that leaf by the copath below, so that the leaf
 //! can't be derived again while all others can.
 //!
-//! What is stored: the punctured inputs in order, and the secrets of the live nodes from left to right, without a
-//! word about which node each is. The inputs say that: the live nodes are what hangs off the paths to them.
+//! What is stored: the root, until the first puncture; then the [`Copath`] of each punctured input. A puncture adds
+//! one copath and takes one node away from another, however many punctures there were before, in memory as on disk.
 
+mod copath;
+mod records;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Bound;
 
 use zeroize::Zeroizing;
 
-use crate::codec::{Decode, DecodeError, Encode, Reader};
 use crate::crypto::{MAX_NH, Secret, Suite, TreeKdf};
+use copath::Copath;
 
 /// The function with its punctures. Not `Clone`: a copy would be one that was not punctured.
 pub(crate) struct Pprf {
     nh: usize,
-    /// Punctured inputs, ascending, `nh` bytes each. Public: they are in the commits.
-    inputs: Vec<u8>,
-    /// Secrets of the live nodes, from left to right, `nh` bytes each.
-    secrets: Zeroizing<Vec<u8>>,
+    live: Live,
+}
+
+/// The nodes from which outputs are still to be derived.
+enum Live {
+    /// All outputs.
+    Root(Secret),
+    /// By punctured input, of `nh` bytes. An input tells nobody an output: those come from the nodes.
+    Copaths(BTreeMap<Vec<u8>, Copath>),
 }
 
 /// What makes one input impossible to evaluate again.
 pub(crate) struct Puncture {
     input: Vec<u8>,
-    /// Depth of the node that was live above the input.
-    depth: usize,
-    /// The copath below that node, from the top.
-    copath: Zeroizing<Vec<u8>>,
+    copath: Copath,
+    /// The record of the node that was live above the input, without that node.
+    above: (Vec<u8>, Option<Zeroizing<Vec<u8>>>),
+}
+
+impl Puncture {
+    /// What can't be evaluated any more.
+    pub(crate) fn input(&self) -> &[u8] {
+        &self.input
+    }
 }
 
 /// Why there is no output.
@@ -56,10 +71,18 @@ impl fmt::Display for PprfError {
 
 impl std::error::Error for PprfError {}
 
+/// The live node above an input.
+struct Place<'a> {
+    depth: usize,
+    secret: &'a [u8],
+    /// In whose copath it is; `None` for the root.
+    owner: Option<(&'a Vec<u8>, &'a Copath)>,
+}
+
 impl Pprf {
     /// The function of a root secret, not punctured.
     pub(crate) fn new(root: Secret) -> Self {
-        Self { nh: root.len(), inputs: Vec::new(), secrets: Zeroizing::new(root.as_bytes().to_vec()) }
+        Self { nh: root.len(), live: Live::Root(root) }
     }
 
     /// `DeriveFSSecret(secret, input)` (draft s5). Changes nothing: that is for [`Pprf::apply`].
@@ -73,142 +96,83 @@ impl Pprf {
         let mut kdf = TreeKdf::new(suite.hash_algorithm());
         let mut node = Zeroizing::new([0; MAX_NH]);
         let mut child = Zeroizing::new([0; MAX_NH]);
-        let mut copath = Zeroizing::new(vec![0; below * self.nh]);
-        node[..self.nh].copy_from_slice(self.secret(place.index));
-        for (depth, sibling) in (place.depth..).zip(copath.chunks_exact_mut(self.nh)) {
+        let mut siblings = Zeroizing::new(vec![0; below * self.nh]);
+        node[..self.nh].copy_from_slice(place.secret);
+        for (level, sibling) in (place.depth..).zip(siblings.chunks_exact_mut(self.nh)) {
             let (parent, child_part) = (&node[..self.nh], &mut child[..self.nh]);
-            match bit(input, depth) {
+            match bit(input, level) {
                 0 => kdf.children(parent, child_part, sibling),
                 _ => kdf.children(parent, sibling, child_part),
             }
             std::mem::swap(&mut node, &mut child);
         }
         let leaf = Secret::new(node[..self.nh].to_vec());
-        let puncture = Puncture { input: input.to_vec(), depth: place.depth, copath };
-        Ok((suite.derive_secret(&leaf, "pprf"), puncture))
+        let (parent, above) = match place.owner {
+            None => (None, (Vec::new(), None)),
+            Some((owner, copath)) => (Some(owner.clone()), copath.record_without(owner, place.depth - 1)),
+        };
+        let copath = Copath::new(self.nh, place.depth, parent, siblings);
+        Ok((suite.derive_secret(&leaf, "pprf"), Puncture { input: input.to_vec(), copath, above }))
     }
 
     /// Punctures.
     ///
-    /// The puncture must come from this function. Others may have been applied since it was computed: it is cut to
-    /// what is still live, and one that was applied already does nothing.
+    /// The puncture must come from this function as it is now: one that was computed before another was applied
+    /// would bring back what that one erased.
     pub(crate) fn apply(&mut self, puncture: Puncture) {
-        if let Some(after) = self.after(&puncture) {
-            *self = after;
+        let Puncture { input, copath, .. } = puncture;
+        match (&mut self.live, &copath.parent) {
+            (live @ Live::Root(_), None) => *live = Live::Copaths(BTreeMap::from([(input, copath)])),
+            (Live::Copaths(copaths), Some(parent)) => {
+                let above = copaths.get_mut(parent).expect("a copath is never removed");
+                above.remove(copath.first_level() - 1);
+                copaths.insert(input, copath);
+            }
+            _ => unreachable!("a puncture is applied to the function that it came from"),
         }
-    }
-
-    /// The encoding that the function will have once `puncture` is applied, to be stored before that is done.
-    pub(crate) fn record_after(&self, puncture: &Puncture) -> Zeroizing<Vec<u8>> {
-        self.after(puncture).as_ref().unwrap_or(self).record()
-    }
-
-    /// The encoding, in memory that is erased.
-    pub(crate) fn record(&self) -> Zeroizing<Vec<u8>> {
-        // The two headers have at most 4 bytes each. Memory that doesn't grow leaves no copies behind.
-        let mut out = Zeroizing::new(Vec::with_capacity(1 + 8 + self.inputs.len() + self.secrets.len()));
-        self.encode(&mut out);
-        out
-    }
-
-    /// Length of its inputs and secrets in bytes.
-    pub(crate) fn nh(&self) -> usize {
-        self.nh
     }
 
     /// How many node secrets are stored.
     pub(crate) fn live_nodes(&self) -> usize {
-        self.secrets.len() / self.nh
+        match &self.live {
+            Live::Root(_) => 1,
+            Live::Copaths(copaths) => copaths.values().map(Copath::live_nodes).sum(),
+        }
     }
 
     /// How many inputs were punctured.
     pub(crate) fn punctures(&self) -> usize {
-        self.inputs.len() / self.nh
-    }
-
-    /// The function with one more puncture; `None` if it has that one already.
-    fn after(&self, puncture: &Puncture) -> Option<Self> {
-        let place = self.place(&puncture.input)?;
-        let bits = 8 * self.nh;
-        // A node above the one that was live then can't be live now.
-        let skipped = place.depth.checked_sub(puncture.depth).expect("a puncture is applied to its own PPRF");
-        let copath = &puncture.copath[skipped * self.nh..];
-        let sibling = |depth: usize| &copath[(depth - place.depth) * self.nh..][..self.nh];
-
-        let mut secrets = Zeroizing::new(Vec::with_capacity(self.secrets.len() - self.nh + copath.len()));
-        secrets.extend_from_slice(&self.secrets[..place.index * self.nh]);
-        for depth in (place.depth..bits).filter(|depth| bit(&puncture.input, *depth) == 1) {
-            secrets.extend_from_slice(sibling(depth));
+        match &self.live {
+            Live::Root(_) => 0,
+            Live::Copaths(copaths) => copaths.len(),
         }
-        for depth in (place.depth..bits).rev().filter(|depth| bit(&puncture.input, *depth) == 0) {
-            secrets.extend_from_slice(sibling(depth));
-        }
-        secrets.extend_from_slice(&self.secrets[(place.index + 1) * self.nh..]);
-
-        let mut inputs = self.inputs.clone();
-        let at = place.gap * self.nh;
-        inputs.splice(at..at, puncture.input.iter().copied());
-        Some(Self { nh: self.nh, inputs, secrets })
     }
 
-    fn secret(&self, index: usize) -> &[u8] {
-        &self.secrets[index * self.nh..][..self.nh]
-    }
-
-    /// Where the live node above `input` is; `None` if the input was punctured.
-    fn place(&self, input: &[u8]) -> Option<Place> {
-        let inputs: Vec<&[u8]> = self.inputs.chunks_exact(self.nh).collect();
-        let gap = inputs.binary_search(&input).err()?;
-        let before: usize = (0..gap).map(|gap| Gap::new(&inputs, gap).nodes()).sum();
-        let Gap { left, right, start } = Gap::new(&inputs, gap);
-        let common = |other: Option<&[u8]>| other.map(|other| common_bits(input, other));
-        let (left_fork, right_fork) = (common(left), common(right));
-        // The node hangs off the path to the nearer neighbour.
-        let (index, depth) = match left_fork.max(right_fork) {
-            None => (0, 0),
-            Some(fork) if left_fork > right_fork => (zeros(left, fork + 1), fork + 1),
-            Some(fork) => (zeros(left, start) + ones(right, start) - ones(right, fork), fork + 1),
+    /// The live node above `input`; `None` if the input was punctured.
+    fn place(&self, input: &[u8]) -> Option<Place<'_>> {
+        let copaths = match &self.live {
+            Live::Root(root) => return Some(Place { depth: 0, secret: root.as_bytes(), owner: None }),
+            Live::Copaths(copaths) => copaths,
         };
-        Some(Place { gap, index: before + index, depth })
-    }
-}
-
-/// The live node above an input.
-struct Place {
-    /// How many punctured inputs are smaller.
-    gap: usize,
-    /// Among the live nodes.
-    index: usize,
-    depth: usize,
-}
-
-/// The live nodes between two neighbouring punctured inputs, or beyond the first or last.
-///
-/// From left to right: what hangs to the right of the path to `left`, from the bottom up, then what hangs to the left
-/// of the path to `right`, from the top down; both below the node where the two paths part.
-struct Gap<'a> {
-    left: Option<&'a [u8]>,
-    right: Option<&'a [u8]>,
-    /// The first bit below the node where the paths part.
-    start: usize,
-}
-
-impl<'a> Gap<'a> {
-    fn new(inputs: &[&'a [u8]], gap: usize) -> Self {
-        let left = gap.checked_sub(1).and_then(|i| inputs.get(i)).copied();
-        let right = inputs.get(gap).copied();
-        let start = match (left, right) {
-            (Some(left), Some(right)) => common_bits(left, right) + 1,
-            _ => 0,
-        };
-        Self { left, right, start }
-    }
-
-    fn nodes(&self) -> usize {
-        match (self.left, self.right) {
-            (None, None) => 1,
-            _ => zeros(self.left, self.start) + ones(self.right, self.start),
+        let before = copaths.range::<[u8], _>((Bound::Unbounded, Bound::Excluded(input))).next_back();
+        let after = copaths.range::<[u8], _>((Bound::Included(input), Bound::Unbounded)).next();
+        // The node hangs off the path to the punctured input that shares most with this one.
+        let (nearest, common) = [before, after]
+            .into_iter()
+            .flatten()
+            .map(|entry| (entry, common_bits(input, entry.0)))
+            .max_by_key(|(_, common)| *common)?;
+        if common == 8 * self.nh {
+            return None;
         }
+        // Of the inputs below its sibling, the first punctured one has it in its copath. Each of these steps leads
+        // to a copath that begins above the last one: they are at most 8 * Nh.
+        let mut owner = nearest;
+        while owner.1.first_level() > common {
+            let parent = owner.1.parent.as_ref().expect("the first copath begins at the root");
+            owner = copaths.get_key_value(parent).expect("a copath is never removed");
+        }
+        Some(Place { depth: common + 1, secret: owner.1.secret(common), owner: Some(owner) })
     }
 }
 
@@ -217,56 +181,10 @@ fn bit(input: &[u8], depth: usize) -> u8 {
     input[depth / 8] >> (7 - depth % 8) & 1
 }
 
-/// How many bits two different inputs share from the top.
+/// How many bits two inputs share from the top.
 fn common_bits(one: &[u8], other: &[u8]) -> usize {
     let equal = one.iter().zip(other).take_while(|(a, b)| a == b).count();
     8 * equal + one.iter().zip(other).nth(equal).map_or(0, |(a, b)| (a ^ b).leading_zeros() as usize)
-}
-
-/// How many bits from `start` on are 1.
-fn ones(input: Option<&[u8]>, start: usize) -> usize {
-    let Some([first, rest @ ..]) = input.and_then(|input| input.get(start / 8..)) else { return 0 };
-    let first = first & (0xff >> (start % 8));
-    (first.count_ones() + rest.iter().map(|byte| byte.count_ones()).sum::<u32>()) as usize
-}
-
-/// How many bits from `start` on are 0.
-fn zeros(input: Option<&[u8]>, start: usize) -> usize {
-    input.map_or(0, |bytes| 8 * bytes.len() - start - ones(input, start))
-}
-
-/// ```text
-/// struct { uint8 nh; opaque inputs<V>; opaque secrets<V>; } Pprf;
-/// ```
-impl Encode for Pprf {
-    fn encode(&self, out: &mut Vec<u8>) {
-        out.push(self.nh as u8);
-        self.inputs.encode(out);
-        self.secrets.as_slice().encode(out);
-    }
-}
-
-impl Decode for Pprf {
-    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let start = r.position();
-        let nh = usize::from(r.u8()?);
-        if ![32, 48, 64].contains(&nh) {
-            return Err(DecodeError::at(start, "the length of a hash: 32, 48 or 64"));
-        }
-        let start = r.position();
-        let inputs = Vec::decode(r)?;
-        let parts: Vec<&[u8]> = inputs.chunks(nh).collect();
-        if !inputs.len().is_multiple_of(nh) || !parts.is_sorted_by(|a, b| a < b) {
-            return Err(DecodeError::at(start, "different punctured inputs in ascending order"));
-        }
-        let start = r.position();
-        let secrets = Zeroizing::new(Vec::decode(r)?);
-        let nodes: usize = (0..=parts.len()).map(|gap| Gap::new(&parts, gap).nodes()).sum();
-        if secrets.len() != nodes * nh {
-            return Err(DecodeError::at(start, "as many node secrets as the punctured inputs leave"));
-        }
-        Ok(Self { nh, inputs, secrets })
-    }
 }
 
 impl fmt::Debug for Pprf {

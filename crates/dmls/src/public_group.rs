@@ -11,14 +11,13 @@ use std::fmt;
 use crate::codec::{Decode, Encode};
 use crate::config::Config;
 use crate::crypto::{ProposalRef, Suite, Tag};
-use crate::epoch::{CommitSummary, Member, PublicEpoch, Rules, resolve, verify_group_info};
-use crate::error::{Error, Limit, Rule, Unsupported, Usage};
+use crate::epoch::{CommitSummary, Member, PublicEpoch, Rules, resolve};
+use crate::error::{Error, Limit, Rule, Usage};
 use crate::extension::Extensions;
-use crate::framing::{AuthenticatedContent, Content, MlsMessage, PublicMessage, Sender};
+use crate::framing::{AuthenticatedContent, Content, MlsMessage, PublicMessage, Sender, Verified};
 use crate::group::{Candidate, CommitId, DmlsMessage};
 use crate::key_schedule::{EpochId, KeySchedule};
 use crate::message::Proposal;
-use crate::registry::ExtensionType;
 use crate::time::Time;
 
 /// A group without its secrets.
@@ -42,7 +41,7 @@ struct Node {
 /// An epoch as an observer knows it: by the commit that made it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicEpochInfo {
-    /// The commit; empty of the epoch in which the observer began.
+    /// The commit; of the epoch in which the observer began as its GroupInfo says it, else that GroupInfo's hash (R15).
     pub commit: CommitId,
     /// The commit that made its parent.
     pub parent: Option<CommitId>,
@@ -96,20 +95,19 @@ impl PublicGroup {
         group_info: &[u8],
         ratchet_tree: Option<&[u8]>,
         config: Config,
-        _now: Time,
+        now: Time,
     ) -> Result<Self, Error> {
         if group_info.len() > config.limits.message_size {
             return Err(Limit::MessageSize.into());
         }
-        let MlsMessage::GroupInfo(info) = MlsMessage::from_bytes(group_info)? else {
-            return Err(Usage::MessageKind.into());
-        };
-        let code = info.group_context.cipher_suite;
-        let suite = config.provider.suite(code).ok_or(Unsupported::CipherSuite(code))?;
-        let epoch = verify_group_info(Rules::received(&config), suite, &info, ratchet_tree)?;
-        let root = CommitId::default();
-        let hint = info.extensions.data(ExtensionType::DMLS_EPOCH).map(EpochId::from);
-        let node = Node { parent: None, epoch, commit: None, proposals: BTreeMap::new() };
+        let message = MlsMessage::from_bytes(group_info)?;
+        let rules = Rules::received(&config, now);
+        let MlsMessage::GroupInfo(info) = &message else { return Err(Usage::MessageKind.into()) };
+        let suite = info.suite(rules)?;
+        let info = info.clone().verify(rules, suite, ratchet_tree)?;
+        let root = info.commit_id().cloned().unwrap_or_else(|| message.commit_id(&suite));
+        let hint = info.dmls_epoch().cloned();
+        let node = Node { parent: None, epoch: info.into_public(), commit: None, proposals: BTreeMap::new() };
         Ok(Self {
             suite,
             config,
@@ -159,7 +157,7 @@ impl PublicGroup {
     }
 
     /// Follows a message. On an error nothing has changed.
-    pub fn receive(&mut self, message: &[u8], _now: Time) -> Result<PublicOutcome, Error> {
+    pub fn receive(&mut self, message: &[u8], now: Time) -> Result<PublicOutcome, Error> {
         if message.len() > self.config.limits.message_size {
             return Err(Limit::MessageSize.into());
         }
@@ -173,7 +171,7 @@ impl PublicGroup {
                 (message, Some(dmls_epoch))
             }
         };
-        let id: CommitId = self.suite.hash(&[&message.to_bytes()]).into();
+        let id = message.commit_id(&self.suite);
         if self.nodes.contains_key(&id) {
             return Ok(PublicOutcome::Duplicate);
         }
@@ -181,7 +179,7 @@ impl PublicGroup {
             MlsMessage::PublicMessage(public) if public.content.group_id != self.id() => {
                 Err(Rule::GroupId.into())
             }
-            MlsMessage::PublicMessage(public) => self.receive_public(*public, id, header),
+            MlsMessage::PublicMessage(public) => self.receive_public(*public, id, header, now),
             MlsMessage::PrivateMessage(_) => Ok(PublicOutcome::Opaque),
             _ => Err(Usage::MessageKind.into()),
         }
@@ -192,16 +190,17 @@ impl PublicGroup {
         message: PublicMessage,
         id: CommitId,
         header: Option<EpochId>,
+        now: Time,
     ) -> Result<PublicOutcome, Error> {
         let number = message.content.epoch;
         let content = message.into_content()?;
-        let Some(place) = self.locate(&content, number, header.as_ref()) else {
+        let Some((place, verified)) = self.locate(&content, number, header.as_ref()) else {
             return Ok(PublicOutcome::UnknownEpoch);
         };
         let outcome = match &content.content.content {
             Content::Application(_) => return Err(Rule::ApplicationInPublic.into()),
-            Content::Proposal(proposal) => self.store_proposal(&place, &content, proposal.clone())?,
-            Content::Commit(_) => self.process_commit(&place, &content, id)?,
+            Content::Proposal(proposal) => self.store_proposal(&place, &content, proposal.clone(), now)?,
+            Content::Commit(_) => self.process_commit(&place, &verified, id, now)?,
         };
         // What is new is bounded; a duplicate can come under any number of headers.
         if let Some(header) = header.filter(|_| outcome != PublicOutcome::Duplicate) {
@@ -217,13 +216,14 @@ impl PublicGroup {
         content: &AuthenticatedContent,
         number: u64,
         header: Option<&EpochId>,
-    ) -> Option<CommitId> {
+    ) -> Option<(CommitId, Verified)> {
         let hinted = header.and_then(|header| self.hints.get(header));
         let others = self.nodes.iter().filter(|(_, node)| node.epoch.context.epoch == number);
         let mut candidates = hinted.into_iter().chain(others.map(|(id, _)| id));
-        candidates
-            .find(|id| self.nodes.get(id).is_some_and(|node| node.epoch.verify(content.clone()).is_ok()))
-            .cloned()
+        candidates.find_map(|id| {
+            let verified = self.nodes.get(id)?.epoch.verify(content.clone()).ok()?;
+            Some((id.clone(), verified))
+        })
     }
 
     fn store_proposal(
@@ -231,6 +231,7 @@ impl PublicGroup {
         place: &CommitId,
         content: &AuthenticatedContent,
         proposal: Proposal,
+        now: Time,
     ) -> Result<PublicOutcome, Error> {
         let reference = self.suite.proposal_ref(&content.to_bytes());
         let sender = content.content.sender;
@@ -241,7 +242,12 @@ impl PublicGroup {
         if node.proposals.len() >= self.config.limits.proposals {
             return Err(Limit::Proposals.into());
         }
-        node.epoch.check_proposal(Rules::received(&self.config), &Extensions::new(), &proposal, sender)?;
+        node.epoch.check_proposal(
+            Rules::received(&self.config, now),
+            &Extensions::new(),
+            &proposal,
+            sender,
+        )?;
         if let Some(node) = self.nodes.get_mut(place) {
             node.proposals.insert(reference.clone(), (proposal, sender));
         }
@@ -251,28 +257,26 @@ impl PublicGroup {
     fn process_commit(
         &mut self,
         place: &CommitId,
-        content: &AuthenticatedContent,
+        content: &Verified,
         id: CommitId,
+        now: Time,
     ) -> Result<PublicOutcome, Error> {
-        let Content::Commit(commit) = &content.content.content else { return Err(Rule::Sender.into()) };
         let parent = self.node(place);
         if parent.commit.as_ref().is_some_and(|summary| summary.reinit.is_some()) {
             return Err(Rule::GroupEnded.into());
         }
-        let sender = content.content.sender;
-        let list = resolve(commit, sender, |reference| {
+        let list = resolve(content.commit()?, content.get().content.sender, |reference| {
             parent.proposals.get(reference).map(|(proposal, sender)| (proposal, *sender))
         })?;
-        let rules = Rules::received(&self.config);
-        let transition = parent.epoch.transition(rules, content, commit, &list)?;
-        let tag = content.auth.confirmation_tag.clone().ok_or(Rule::ConfirmationTag)?;
-        let summary = CommitSummary::new(&parent.epoch, &transition, sender);
+        let rules = Rules::received(&self.config, now);
+        let transition = parent.epoch.transition(rules, content, &list)?;
         let is_child = |node: &&Node| node.parent.as_ref() == Some(place);
         let siblings = self.nodes.values().filter(is_child).count();
         if siblings >= self.config.limits.children {
             return Err(Limit::Children.into());
         }
-        let epoch = parent.epoch.child(transition.context, transition.tree, tag);
+        let epoch = transition.public_child();
+        let summary = transition.summary;
         let node = Node {
             parent: Some(place.clone()),
             epoch,
@@ -295,7 +299,7 @@ impl PublicGroup {
     /// From the oldest epoch on always the preferred child (draft s6.1.2).
     fn choose_head(&self) -> CommitId {
         let oldest = self.nodes.iter().min_by_key(|(_, node)| node.epoch.context.epoch);
-        let mut head = oldest.map_or_else(CommitId::default, |(id, _)| id.clone());
+        let mut head = oldest.map_or_else(|| self.head.clone(), |(id, _)| id.clone());
         loop {
             let children = self.nodes.iter().filter(|(_, node)| node.parent.as_ref() == Some(&head));
             let preferred = children.max_by(|(one_id, one), (other_id, other)| {

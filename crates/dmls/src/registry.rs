@@ -76,6 +76,8 @@ code_points! {
         DMLS = 0xf0d5 => "dmls";
         /// GroupInfo: the `dmls_epoch`, which an external joiner puts into its header (DESIGN, R13; private use).
         DMLS_EPOCH = 0xf0d6 => "dmls_epoch";
+        /// GroupInfo: the CommitId of the commit that made the epoch (DESIGN, R15; private use).
+        COMMIT_ID = 0xf0d7 => "commit_id";
     }
 }
 

@@ -183,7 +183,7 @@ impl<'a> Story<'a> {
         for (side, members) in [(0, &present[..cut]), (1, &present[cut..])] {
             self.tell.event(&format!("{}{}", self.tell.side(Some(side)), self.names(members)))?;
         }
-        let parent = self.world.group(present[0])?.head().clone();
+        let parent = self.world.group(present[0])?.head().id().clone();
         self.both_sides_go_on()?;
         Ok(parent)
     }
@@ -332,7 +332,7 @@ impl<'a> Story<'a> {
         let Some(witness) = present.iter().copied().find(|who| self.knows(*who, parent)) else {
             return Ok(Vec::new());
         };
-        let head = self.world.group(witness)?.head().clone();
+        let head = self.world.group(witness)?.head().id().clone();
         let members = self.world.members(witness)?;
         let graph = Graph::new(&self.world.history, &head);
         let known: BTreeSet<&EpochId> = self.lost_ids();

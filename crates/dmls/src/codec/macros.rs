@@ -7,6 +7,10 @@ macro_rules! wire_struct {
             fn encode(&self, out: &mut Vec<u8>) {
                 $($crate::codec::Encode::encode(&self.$field, out);)*
             }
+
+            fn encoded_length(&self) -> usize {
+                0 $(+ $crate::codec::Encode::encoded_length(&self.$field))*
+            }
         }
 
         impl $crate::codec::Decode for $name {
@@ -20,11 +24,12 @@ macro_rules! wire_struct {
     };
 }
 
-/// A public byte string, `opaque x<V>`, as a type of its own.
+/// A public byte string, `opaque x<V>`, as a type of its own. No `Default`: an empty name would be a sentinel. Types of values
+/// that are filled in later derive it themselves.
 macro_rules! opaque_type {
     ($(#[$meta:meta])* $vis:vis struct $name:ident;) => {
         $(#[$meta])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         $vis struct $name(Vec<u8>);
 
         impl $name {
@@ -55,6 +60,10 @@ macro_rules! opaque_type {
         impl $crate::codec::Encode for $name {
             fn encode(&self, out: &mut Vec<u8>) {
                 self.0.encode(out);
+            }
+
+            fn encoded_length(&self) -> usize {
+                self.0.encoded_length()
             }
         }
 

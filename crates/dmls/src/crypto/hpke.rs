@@ -15,12 +15,13 @@ use std::fmt;
 
 use rand_core::CryptoRng;
 
-use super::kdf::labelled;
+use super::kdf::label_header;
 use super::{Aead, CryptoError, Curve, HashAlgorithm, Secret, Suite, secret_type};
 use crate::codec::{opaque_type, wire_struct};
 
 opaque_type! {
     /// A public key for HPKE, in RFC 9180's serialized form.
+    #[derive(Default)]
     pub struct HpkePublicKey;
 }
 
@@ -66,6 +67,12 @@ impl fmt::Debug for HpkeKeyPair {
     }
 }
 
+/// What in HPKE's key schedule depends on the info alone: computed once for all who get something under the same info.
+pub(crate) struct HpkeInfo {
+    /// `mode || psk_id_hash || info_hash`.
+    key_schedule_context: Vec<u8>,
+}
+
 /// The key schedule of one HPKE context; MLS uses each for one message or one export.
 struct Context {
     key: Secret,
@@ -107,7 +114,26 @@ impl Suite {
         Ok(HpkeKeyPair { private: HpkePrivateKey(private), public })
     }
 
-    /// `EncryptWithLabel(public_key, label, context, plaintext)`.
+    /// The info of `EncryptWithLabel` and `DecryptWithLabel` for a label and a context.
+    pub(crate) fn hpke_info(&self, label: &str, context: &[u8]) -> HpkeInfo {
+        self.key_schedule_context(&[&label_header(label, context), context])
+    }
+
+    /// `EncryptWithLabel(public_key, label, context, plaintext)`, label and context being those of the info.
+    pub(crate) fn hpke_seal(
+        &self,
+        info: &HpkeInfo,
+        public: &HpkePublicKey,
+        plaintext: &[u8],
+        rng: &mut dyn CryptoRng,
+    ) -> Result<HpkeCiphertext, CryptoError> {
+        let (kem_output, hpke) = self.setup_sender(public, info, rng)?;
+        let ciphertext = self.aead_seal(&hpke.key, &hpke.nonce, &[], plaintext)?;
+        Ok(HpkeCiphertext { kem_output, ciphertext })
+    }
+
+    /// `EncryptWithLabel(public_key, label, context, plaintext)`, for one recipient.
+    #[cfg(any(test, feature = "vectors"))]
     pub(crate) fn encrypt_with_label(
         &self,
         public: &HpkePublicKey,
@@ -116,11 +142,7 @@ impl Suite {
         plaintext: &[u8],
         rng: &mut dyn CryptoRng,
     ) -> Result<HpkeCiphertext, CryptoError> {
-        let mut info = Vec::new();
-        labelled(label, context, &mut info);
-        let (kem_output, hpke) = self.setup_sender(public, &info, rng)?;
-        let ciphertext = self.aead_seal(&hpke.key, &hpke.nonce, &[], plaintext)?;
-        Ok(HpkeCiphertext { kem_output, ciphertext })
+        self.hpke_seal(&self.hpke_info(label, context), public, plaintext, rng)
     }
 
     /// `DecryptWithLabel(private_key, label, context, kem_output, ciphertext)`; the public key saves a computation.
@@ -132,8 +154,7 @@ impl Suite {
         context: &[u8],
         sealed: &HpkeCiphertext,
     ) -> Result<Secret, CryptoError> {
-        let mut info = Vec::new();
-        labelled(label, context, &mut info);
+        let info = self.hpke_info(label, context);
         let hpke = self.setup_receiver(private, public, &sealed.kem_output, &info)?;
         self.aead_open(&hpke.key, &hpke.nonce, &[], &sealed.ciphertext)
     }
@@ -146,7 +167,7 @@ impl Suite {
         length: usize,
         rng: &mut dyn CryptoRng,
     ) -> Result<(KemOutput, Secret), CryptoError> {
-        let (kem_output, hpke) = self.setup_sender(public, &[], rng)?;
+        let (kem_output, hpke) = self.setup_sender(public, &self.key_schedule_context(&[]), rng)?;
         Ok((kem_output, self.export(&hpke, exporter_context, length)))
     }
 
@@ -158,14 +179,15 @@ impl Suite {
         exporter_context: &[u8],
         length: usize,
     ) -> Result<Secret, CryptoError> {
-        let hpke = self.setup_receiver(&pair.private, &pair.public, kem_output, &[])?;
+        let hpke =
+            self.setup_receiver(&pair.private, &pair.public, kem_output, &self.key_schedule_context(&[]))?;
         Ok(self.export(&hpke, exporter_context, length))
     }
 
     fn setup_sender(
         &self,
         public: &HpkePublicKey,
-        info: &[u8],
+        info: &HpkeInfo,
         rng: &mut dyn CryptoRng,
     ) -> Result<(KemOutput, Context), CryptoError> {
         let ephemeral = self.generate_key_pair(rng)?;
@@ -180,13 +202,27 @@ impl Suite {
         private: &HpkePrivateKey,
         public: &HpkePublicKey,
         kem_output: &KemOutput,
-        info: &[u8],
+        info: &HpkeInfo,
     ) -> Result<Context, CryptoError> {
         let dh = self.provider.0.diffie_hellman(self.curve, &private.0, kem_output.as_bytes())?;
         self.context(&dh, kem_output.as_bytes(), public.as_bytes(), info)
     }
 
-    fn context(&self, dh: &Secret, enc: &[u8], receiver: &[u8], info: &[u8]) -> Result<Context, CryptoError> {
+    fn key_schedule_context(&self, info: &[&[u8]]) -> HpkeInfo {
+        let id = self.hpke_id();
+        let mut key_schedule_context = vec![0];
+        key_schedule_context.extend_from_slice(self.labeled_extract(&id, &[], "psk_id_hash", &[]).as_bytes());
+        key_schedule_context.extend_from_slice(self.labeled_extract(&id, &[], "info_hash", info).as_bytes());
+        HpkeInfo { key_schedule_context }
+    }
+
+    fn context(
+        &self,
+        dh: &Secret,
+        enc: &[u8],
+        receiver: &[u8],
+        info: &HpkeInfo,
+    ) -> Result<Context, CryptoError> {
         if dh.as_bytes().iter().fold(0, |acc, byte| acc | byte) == 0 {
             return Err(CryptoError::InvalidSharedSecret);
         }
@@ -195,15 +231,13 @@ impl Suite {
         let shared = self.labeled_expand(&kem, &prk, "shared_secret", &[enc, receiver], self.nh());
 
         let id = self.hpke_id();
-        let mut context = vec![0];
-        context.extend_from_slice(self.labeled_extract(&id, &[], "psk_id_hash", &[]).as_bytes());
-        context.extend_from_slice(self.labeled_extract(&id, &[], "info_hash", &[info]).as_bytes());
+        let context = &info.key_schedule_context;
         let secret = self.labeled_extract(&id, shared.as_bytes(), "secret", &[]);
-        let base_nonce = self.labeled_expand(&id, &secret, "base_nonce", &[&context], self.nn());
+        let base_nonce = self.labeled_expand(&id, &secret, "base_nonce", &[context], self.nn());
         Ok(Context {
-            key: self.labeled_expand(&id, &secret, "key", &[&context], self.nk()),
+            key: self.labeled_expand(&id, &secret, "key", &[context], self.nk()),
             nonce: base_nonce.as_bytes().try_into().map_err(|_| CryptoError::Provider)?,
-            exporter_secret: self.labeled_expand(&id, &secret, "exp", &[&context], self.nh()),
+            exporter_secret: self.labeled_expand(&id, &secret, "exp", &[context], self.nh()),
         })
     }
 

@@ -8,10 +8,11 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::{CryptoError, Secret};
-use crate::codec::{Encode, opaque_type};
+use crate::codec::{Encode, encode_length, opaque_type};
 
 opaque_type! {
     /// A MAC: a confirmation tag or a membership tag (RFC 9420 s6.1, s6.2).
+    #[derive(Default)]
     pub struct Tag;
 }
 
@@ -57,6 +58,8 @@ impl HashAlgorithm {
 
     /// `Hash(parts[0] || parts[1] || ..)`.
     pub fn hash(self, parts: &[&[u8]]) -> Vec<u8> {
+        #[cfg(test)]
+        counted::add(parts.iter().map(|part| part.len()).sum());
         with_hash!(self, H => {
             let mut hash = H::new();
             for part in parts {
@@ -68,6 +71,8 @@ impl HashAlgorithm {
 
     /// `HMAC(key, parts[0] || parts[1] || ..)`.
     pub(crate) fn hmac(self, key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
+        #[cfg(test)]
+        counted::add(key.len() + parts.iter().map(|part| part.len()).sum::<usize>());
         with_hash!(self, H => {
             let mut mac = Hmac::<H>::new_from_slice(key).expect("HMAC takes keys of any length");
             for part in parts {
@@ -85,6 +90,8 @@ impl HashAlgorithm {
     /// `KDF.Expand(prk, info, length)` (RFC 5869 s2.3), the info in parts.
     pub(crate) fn expand(self, prk: &[u8], info: &[&[u8]], length: usize) -> Secret {
         debug_assert!(length <= 255 * self.length());
+        #[cfg(test)]
+        counted::add(prk.len() + info.iter().map(|part| part.len()).sum::<usize>());
         with_hash!(self, H => {
             let keyed = Hmac::<H>::new_from_slice(prk).expect("HMAC takes keys of any length");
             let mut out = Zeroizing::new(Vec::with_capacity(length));
@@ -126,10 +133,18 @@ impl HashAlgorithm {
 
 /// `opaque label<V> = "MLS 1.0 " + Label; opaque content<V>`: the frame of every labelled operation (RFC 9420 s5.1, s8).
 pub(super) fn labelled(label: &str, content: &[u8], out: &mut Vec<u8>) {
-    let mut full = b"MLS 1.0 ".to_vec();
-    full.extend_from_slice(label.as_bytes());
-    full.encode(out);
-    content.encode(out);
+    out.extend_from_slice(&label_header(label, content));
+    out.extend_from_slice(content);
+}
+
+/// All of that frame but the content at its end.
+pub(super) fn label_header(label: &str, content: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(4 + 8 + label.len() + 4);
+    encode_length(8 + label.len(), &mut out);
+    out.extend_from_slice(b"MLS 1.0 ");
+    out.extend_from_slice(label.as_bytes());
+    encode_length(content.len(), &mut out);
+    out
 }
 
 impl Tag {
@@ -142,6 +157,27 @@ impl Tag {
 impl fmt::Display for HashAlgorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
+    }
+}
+
+/// How much was hashed, for tests that say what may grow.
+#[cfg(test)]
+pub(crate) mod counted {
+    use std::cell::Cell;
+
+    thread_local! {
+        static BYTES: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(super) fn add(bytes: usize) {
+        BYTES.set(BYTES.get() + bytes);
+    }
+
+    /// The bytes that `work` gives to hash functions, in this thread.
+    pub(crate) fn bytes(work: impl FnOnce()) -> usize {
+        let before = BYTES.get();
+        work();
+        BYTES.get() - before
     }
 }
 

@@ -20,11 +20,13 @@ mod tree_kdf;
 pub use error::CryptoError;
 pub use hash_ref::{KeyPackageRef, ProposalRef};
 pub use hpke::{HpkeCiphertext, HpkeKeyPair, HpkePrivateKey, HpkePublicKey, KemOutput};
+#[cfg(test)]
+pub(crate) use kdf::counted;
 pub use kdf::{HashAlgorithm, Tag};
 pub use provider::{Aead, CryptoProvider, Curve, SignatureScheme};
 pub use providers::Provider;
 pub use secret::Secret;
-pub(crate) use secret::secret_type;
+pub(crate) use secret::{secret_type, to_secret_bytes};
 pub use signature::{Signature, SignatureKeyPair, SignaturePrivateKey, SignaturePublicKey};
 pub use suite::Suite;
 pub(crate) use tree_kdf::{MAX_NH, TreeKdf};

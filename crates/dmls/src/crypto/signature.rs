@@ -15,6 +15,7 @@ opaque_type! {
 
 opaque_type! {
     /// A signature: DER for ECDSA, `R || S` for EdDSA.
+    #[derive(Default)]
     pub struct Signature;
 }
 

@@ -7,20 +7,18 @@ use rand_core::CryptoRng;
 use crate::codec::Encode;
 use crate::crypto::{ProposalRef, Secret};
 use crate::error::{Error, Usage};
-use crate::extension::{Extensions, ExternalPub};
 use crate::framing::{Content, MlsMessage, Sender};
 use crate::identity::Identity;
-use crate::key_schedule::{CommitSecret, JoinerSecret, PskLookup, WelcomeSecret};
+use crate::key_schedule::{CommitId, CommitSecret, JoinerSecret, PskLookup, WelcomeSecret};
 use crate::message::{
-    Commit, EncryptedGroupSecrets, GroupInfo, GroupSecrets, Proposal, ProposalOrRef, Welcome, WelcomeKeys,
+    Commit, EncryptedGroupSecrets, GroupSecrets, Proposal, ProposalOrRef, Welcome, WelcomeKeys,
 };
 use crate::pprf::Puncture;
-use crate::registry::ExtensionType;
 use crate::secret_tree::Advance;
 use crate::tree::{LeafIndex, NewPath, PrivateTree, RatchetTree};
 
-use super::process::{DerivedEpoch, PublicTransition};
-use super::{CommitSummary, Committer, Epoch, Proposed, Provisional, Rules};
+use super::process::DerivedEpoch;
+use super::{CommitSummary, Committer, Epoch, Proposed, Provisional, Recipient, Rules};
 
 /// What to commit.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +37,7 @@ pub(crate) struct CommitRequest {
 /// A commit of ours, with all that follows from it.
 #[derive(Debug)]
 pub(crate) struct StagedOwnCommit {
+    pub id: CommitId,
     pub message: MlsMessage,
     pub summary: CommitSummary,
     pub child: Box<Epoch>,
@@ -96,7 +95,7 @@ impl Epoch {
         let content = Content::Commit(Box::new(Commit { proposals, path }));
         let mut content =
             self.sign(self.handshake_format(rules.config), request.authenticated_data, content)?;
-        let context = self.public().next_context(provisional_context.clone(), &content);
+        let context = self.public().next_context(provisional_context, &content);
 
         // The new epoch.
         let last_path_secret = new.path.as_ref().map(|path| &path.last_path_secret);
@@ -104,35 +103,22 @@ impl Epoch {
         let psk = psks.psk_secret(self.suite(), &provisional.psks)?;
         let (init, puncture) = self.child_init(rules, last_path_secret, &context)?;
         let commit_secret = CommitSecret::derive(self.suite(), last_path_secret);
-        let derived = DerivedEpoch::derive(rules, self.public(), &context, &init, &commit_secret, &psk);
-        let key = &derived.expanded.secrets.confirmation_key;
-        let tag = key.tag(self.suite(), &context.confirmed_transcript_hash);
-        content.auth.confirmation_tag = Some(tag.clone());
+        let derived = DerivedEpoch::derive(rules, self.suite(), &context, &init, &commit_secret, &psk);
+        let (confirmed, tag) = derived.expanded.confirm_own(self.suite(), context);
+        content.auth.confirmation_tag = Some(tag);
         let outgoing = self.protect(rules.config, content, rng)?;
+        let id = outgoing.message.commit_id(self.suite());
 
         let NewTree { tree, private, path } = new;
         let reinit = provisional.reinit.clone();
-        let transition = PublicTransition {
-            committer: self.own_leaf(),
-            provisional,
-            tree: tree.clone(),
-            provisional_context,
-            context: context.clone(),
-        };
-        let summary = CommitSummary::new(self.public(), &transition, own);
-        let public = self.public().child(context, tree, tag);
+        let summary = CommitSummary::new(self.public(), self.own_leaf(), false, &provisional, &tree);
         // What this epoch says is signed with the old key, what its child says with the new one.
         let signer = request.identity.as_ref().map_or(&self.signer, Identity::signer).clone();
-        let child = Epoch::new(public, derived.expanded, private, signer, reinit);
-        let welcome = child.welcome(
-            rules,
-            &transition.provisional,
-            path.as_ref(),
-            derived.joiner,
-            &derived.welcome,
-            rng,
-        )?;
+        let child = Epoch::new(confirmed, tree, private, signer, reinit, Some(id.clone()));
+        let welcome =
+            child.welcome(rules, &provisional, path.as_ref(), derived.joiner, &derived.welcome, rng)?;
         Ok(StagedOwnCommit {
+            id,
             message: outgoing.message,
             summary,
             child: Box::new(child),
@@ -255,8 +241,9 @@ impl Epoch {
             return Ok(None);
         }
         let suite = self.suite();
-        let group_info = self.group_info(rules, false)?;
+        let group_info = self.group_info(rules, Recipient::Welcomed)?;
         let encrypted_group_info = WelcomeKeys::derive(suite, welcome)?.seal(suite, &group_info)?;
+        let info = suite.hpke_info("Welcome", &encrypted_group_info);
         let mut secrets = Vec::with_capacity(provisional.added.len());
         for (leaf, recipient) in &provisional.added {
             let group_secrets = GroupSecrets {
@@ -264,41 +251,15 @@ impl Epoch {
                 path_secret: path.and_then(|path| path.secret_for(*leaf)).map(Secret::duplicate),
                 psks: provisional.psks.clone(),
             };
-            let encrypted_group_secrets = suite.encrypt_with_label(
-                &recipient.init_key,
-                "Welcome",
-                &encrypted_group_info,
-                group_secrets.to_secret().as_bytes(),
-                rng,
-            )?;
+            let plaintext = group_secrets.to_secret();
+            let encrypted_group_secrets =
+                suite.hpke_seal(&info, &recipient.init_key, plaintext.as_bytes(), rng)?;
             secrets.push(EncryptedGroupSecrets {
                 new_member: recipient.reference.clone(),
                 encrypted_group_secrets,
             });
         }
         Ok(Some(Welcome { cipher_suite: suite.code(), secrets, encrypted_group_info }))
-    }
-
-    /// A signed GroupInfo of this epoch, for a Welcome or for external joiners (RFC 9420 s12.4.3.2).
-    pub(crate) fn group_info(&self, rules: Rules<'_>, external: bool) -> Result<GroupInfo, Error> {
-        let mut extensions = Extensions::new();
-        if external || rules.config.ratchet_tree_in_welcome {
-            extensions.set(ExtensionType::RATCHET_TREE, self.public().tree.to_bytes());
-        }
-        let pair = self.secrets.external.key_pair(self.suite())?;
-        extensions.set_content(&ExternalPub { external_pub: pair.public });
-        if external && rules.config.wants_extension() {
-            extensions.set(ExtensionType::DMLS_EPOCH, self.id.as_bytes().to_vec());
-        }
-        let mut group_info = GroupInfo {
-            group_context: self.context().clone(),
-            extensions,
-            confirmation_tag: self.public().confirmation_tag.clone(),
-            signer: self.own_leaf(),
-            signature: Default::default(),
-        };
-        group_info.sign(self.suite(), self.signer.private())?;
-        Ok(group_info)
     }
 }
 

@@ -2,19 +2,21 @@
 
 use rand_core::CryptoRng;
 
+use crate::codec::Encode;
 use crate::config::Config;
 use crate::credential::Operation;
 use crate::crypto::{HpkePrivateKey, Suite};
 use crate::error::{Error, Unsupported};
 use crate::extension::{Extensions, ExternalSender, ExternalSenders, RequiredCapabilities};
+use crate::framing::MlsMessage;
 use crate::identity::Identity;
-use crate::key_schedule::{EpochSecret, Expanded, GroupContext};
+use crate::key_schedule::{EpochSecret, GroupContext};
 use crate::registry::{ExtensionType, ProtocolVersion};
 use crate::time::{Lifetime, Time};
 use crate::tree::{LeafIndex, LeafNode, LeafValidator, PrivateTree, RatchetTree};
 
 use super::public::check_context_extensions;
-use super::{Epoch, PublicEpoch, Rules};
+use super::{Epoch, Recipient, Rules};
 
 /// What a new group is like.
 #[derive(Clone, Debug, Default)]
@@ -49,14 +51,23 @@ fn context_extensions(
     Ok(extensions)
 }
 
-/// Makes epoch 0 with a random epoch_secret.
+/// A group that begins.
+#[derive(Debug)]
+pub(crate) struct NewGroup {
+    pub epoch: Box<Epoch>,
+    /// Its first MLSMessage(GroupInfo), with the tree: its hash is the CommitId of epoch 0 (R15). Made once and stored, because
+    /// another signature would be another name.
+    pub group_info: Vec<u8>,
+}
+
+/// Makes epoch 0 with a random epoch_secret, and the GroupInfo that names it.
 pub(crate) fn create(
     config: &Config,
     now: Time,
     identity: &Identity,
     options: NewGroupOptions,
     rng: &mut dyn CryptoRng,
-) -> Result<Epoch, Error> {
+) -> Result<NewGroup, Error> {
     let rules = Rules::new(config, now);
     let suite = rules
         .config
@@ -77,17 +88,27 @@ pub(crate) fn create(
     let epoch_secret = EpochSecret::random(&suite, rng);
     rules.config.log("leaf_encryption_priv", private.as_bytes());
     rules.config.log("epoch_secret", epoch_secret.as_bytes());
-    let epoch = first_epoch(rules, suite, group_id, extensions, leaf, private, epoch_secret, identity)?;
+    let context = GroupContext {
+        version: ProtocolVersion::MLS10,
+        cipher_suite: suite.code(),
+        group_id,
+        epoch: 0,
+        // Known once the leaf is validated.
+        tree_hash: Vec::new(),
+        confirmed_transcript_hash: Vec::new(),
+        extensions,
+    };
+    let mut epoch = first_epoch(rules, suite, context, leaf, private, epoch_secret, identity)?;
     rules.config.log("dmls_epoch", epoch.id.as_bytes());
-    Ok(epoch)
+    let group_info = MlsMessage::GroupInfo(Box::new(epoch.group_info(rules, Recipient::Anyone)?));
+    epoch.commit_id = Some(group_info.commit_id(&suite));
+    Ok(NewGroup { epoch: Box::new(epoch), group_info: group_info.to_bytes() })
 }
 
-#[allow(clippy::too_many_arguments)]
 fn first_epoch(
     rules: Rules<'_>,
     suite: Suite,
-    group_id: Vec<u8>,
-    extensions: Extensions,
+    mut context: GroupContext,
     leaf: LeafNode,
     private: HpkePrivateKey,
     epoch_secret: EpochSecret,
@@ -96,25 +117,16 @@ fn first_epoch(
     // The creator's own leaf must be one that others accept.
     let validator = LeafValidator {
         suite: &suite,
-        group_id: &group_id,
-        extensions: &extensions,
+        group_id: &context.group_id,
+        extensions: &context.extensions,
         judge: rules.judge,
         max_lifetime: rules.config.max_lifetime,
         auth: &*rules.config.authentication,
     };
     let tree = RatchetTree::new(validator.in_tree(&leaf, LeafIndex(0), Operation::Create)?);
-    let context = GroupContext {
-        version: ProtocolVersion::MLS10,
-        cipher_suite: suite.code(),
-        group_id,
-        epoch: 0,
-        tree_hash: tree.tree_hash(&suite).to_vec(),
-        confirmed_transcript_hash: Vec::new(),
-        extensions,
-    };
-    let expanded: Expanded = epoch_secret.expand(&suite, rules.config.schedule);
-    let tag = expanded.secrets.confirmation_key.tag(&suite, &context.confirmed_transcript_hash);
-    let public = PublicEpoch::new(suite, context, tree, tag);
+    context.tree_hash = tree.tree_hash(&suite).to_vec();
+    let expanded = epoch_secret.expand(&suite, rules.config.schedule);
+    let (confirmed, _) = expanded.confirm_own(&suite, context);
     let private = PrivateTree::new(LeafIndex(0), private);
-    Ok(Epoch::new(public, expanded, private, identity.signer().clone(), None))
+    Ok(Epoch::new(confirmed, tree, private, identity.signer().clone(), None, None))
 }

@@ -3,19 +3,18 @@
 use rand_core::CryptoRng;
 
 use crate::codec::Encode;
-use crate::error::{Error, Rule, Unsupported};
-use crate::extension::ExternalPub;
+use crate::error::{Error, Rule};
 use crate::framing::{AuthenticatedContent, Content, FramedContent, MlsMessage, PublicMessage, Sender};
 use crate::identity::Identity;
 use crate::key_schedule::{CommitSecret, EpochId, PskLookup, external_init_sender};
-use crate::message::{Commit, GroupInfo, PreSharedKeyId, Proposal, ProposalOrRef};
-use crate::registry::{ExtensionType, WireFormat};
+use crate::message::{Commit, PreSharedKeyId, Proposal, ProposalOrRef};
+use crate::registry::WireFormat;
 use crate::tree::{LeafIndex, NewPath};
 
 use super::commit::log_committer_secrets;
-use super::join::{find_by_signature_key, verify_group_info};
-use super::process::{DerivedEpoch, PublicTransition};
-use super::{CommitSummary, Committer, Epoch, Proposed, Rules};
+use super::join::find_by_signature_key;
+use super::process::DerivedEpoch;
+use super::{CommitSummary, Committer, Epoch, Proposed, Rules, VerifiedGroupInfo};
 
 /// How to join.
 #[derive(Clone, Debug, Default)]
@@ -39,21 +38,19 @@ pub(crate) struct ExternalJoin {
 pub(crate) fn join_external(
     rules: Rules<'_>,
     identity: &Identity,
-    group_info: &GroupInfo,
-    tree: Option<&[u8]>,
+    group_info: &VerifiedGroupInfo,
     request: ExternalRequest,
     psks: PskLookup<'_>,
     rng: &mut dyn CryptoRng,
 ) -> Result<ExternalJoin, Error> {
-    let code = group_info.group_context.cipher_suite;
-    let suite = rules.config.provider.suite(code).ok_or(Unsupported::CipherSuite(code))?;
-    let public = verify_group_info(rules, suite, group_info, tree)?;
-    let external: ExternalPub = group_info.extensions.content()?.ok_or(Rule::GroupInfoExternalPub)?;
+    let public = group_info.public();
+    let suite = public.suite;
+    let external_pub = group_info.external_pub().ok_or(Rule::GroupInfoExternalPub)?;
     let (kem_output, init) =
-        external_init_sender(&suite, &external.external_pub, rng).map_err(|_| Rule::GroupInfoExternalPub)?;
+        external_init_sender(&suite, external_pub, rng).map_err(|_| Rule::GroupInfoExternalPub)?;
 
     let mut proposals = vec![Proposal::ExternalInit(kem_output)];
-    let former = find_by_signature_key(&public, identity.signer().public());
+    let former = find_by_signature_key(public, identity.signer().public());
     proposals.extend(former.map(Proposal::Remove));
     proposals.extend(request.psks.into_iter().map(Proposal::PreSharedKey));
     let list: Vec<_> = proposals
@@ -93,22 +90,15 @@ pub(crate) fn join_external(
     rules.config.log("path_secret_n", path.last_path_secret.as_bytes());
     let commit_secret = CommitSecret(suite.derive_secret(&path.last_path_secret, "path"));
     let psk = psks.psk_secret(&suite, &provisional.psks)?;
-    let derived = DerivedEpoch::derive(rules, &public, &context, &init, &commit_secret, &psk);
-    let tag = derived.expanded.secrets.confirmation_key.tag(&suite, &context.confirmed_transcript_hash);
-    content.auth.confirmation_tag = Some(tag.clone());
+    let derived = DerivedEpoch::derive(rules, &suite, &context, &init, &commit_secret, &psk);
+    let (confirmed, tag) = derived.expanded.confirm_own(&suite, context);
+    content.auth.confirmation_tag = Some(tag);
 
-    let parent = group_info.extensions.data(ExtensionType::DMLS_EPOCH).map(EpochId::from);
-    let transition = PublicTransition {
-        committer: own,
-        provisional,
-        tree: path.tree.clone(),
-        provisional_context: context.clone(),
-        context: context.clone(),
-    };
-    let summary = CommitSummary::new(&public, &transition, Sender::NewMemberCommit);
-    let public = public.child(context, path.tree.clone(), tag);
-    let private = path.private.duplicate();
-    let epoch = Epoch::new(public, derived.expanded, private, identity.signer().clone(), None);
     let message = MlsMessage::PublicMessage(Box::new(PublicMessage::from_outside(content)));
+    let id = message.commit_id(&suite);
+    let summary = CommitSummary::new(public, own, true, &provisional, &path.tree);
+    let signer = identity.signer().clone();
+    let epoch = Epoch::new(confirmed, path.tree, path.private, signer, None, Some(id));
+    let parent = group_info.dmls_epoch().cloned();
     Ok(ExternalJoin { message, parent, epoch: Box::new(epoch), summary })
 }

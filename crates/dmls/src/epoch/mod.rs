@@ -7,6 +7,7 @@
 mod commit;
 mod create;
 mod external;
+mod group_info;
 mod join;
 mod messages;
 mod process;
@@ -22,22 +23,26 @@ pub(crate) use commit::CommitRequest;
 pub use create::NewGroupOptions;
 pub(crate) use create::create;
 pub(crate) use external::{ExternalRequest, join_external};
-pub(crate) use join::{join, verify_group_info};
+pub(crate) use group_info::{Recipient, VerifiedGroupInfo};
+pub(crate) use join::join;
 pub(crate) use messages::Claim;
-#[cfg(feature = "vectors")]
 pub(crate) use messages::Opened;
-pub(crate) use process::{PathKeys, resolve};
+#[cfg(feature = "vectors")]
+pub(crate) use process::{CommitKeys, Transition};
+pub(crate) use process::{ProcessedCommit, resolve};
 pub(crate) use proposals::{Committer, Proposed, Provisional};
 pub(crate) use public::{PublicEpoch, Rules};
 pub(crate) use storage::StoredEpoch;
-pub use summary::{CommitSummary, Member};
+pub use summary::{Added, CommitSummary, Member};
 
 use crate::crypto::{HpkePrivateKey, ProposalRef, SignatureKeyPair, Suite};
 use crate::framing::Sender;
-use crate::key_schedule::{EpochId, EpochSecrets, Expanded, GroupContext, NextInit, SenderDataSecret};
+use crate::key_schedule::{
+    CommitId, Confirmed, EpochId, EpochKeys, EpochSecrets, GroupContext, NextInit, SenderDataSecret,
+};
 use crate::message::{Proposal, ReInit};
 use crate::secret_tree::SecretTree;
-use crate::tree::{LeafIndex, PrivateTree};
+use crate::tree::{LeafIndex, PrivateTree, RatchetTree};
 
 /// What is needed to read the messages of an epoch.
 #[derive(Debug)]
@@ -52,6 +57,8 @@ pub(crate) struct Reading {
 #[derive(Debug)]
 pub(crate) struct Epoch {
     pub id: EpochId,
+    /// The commit that made it; of epoch 0 its first GroupInfo (R15). Unknown where whoever let us in does not say it.
+    pub commit_id: Option<CommitId>,
     pub reading: Reading,
     pub secrets: EpochSecrets,
     pub next_init: NextInit,
@@ -71,23 +78,30 @@ pub(crate) struct StoredProposal {
     pub order: u32,
     /// Of our own Update: the private key of the new leaf.
     pub own_update: Option<Arc<HpkePrivateKey>>,
+    /// As it was sent, if it is public: for the delivery service that takes a commit which refers to it.
+    pub message: Option<Vec<u8>>,
 }
 
 impl Epoch {
-    /// Puts an epoch together from its public part and its secrets.
+    /// Puts an epoch together: its secrets are confirmed for its context, and the tree is the one of that context.
     pub(crate) fn new(
-        public: PublicEpoch,
-        expanded: Expanded,
+        confirmed: Confirmed,
+        tree: RatchetTree,
         private: PrivateTree,
         signer: Arc<SignatureKeyPair>,
         reinit: Option<ReInit>,
+        commit_id: Option<CommitId>,
     ) -> Self {
-        let messages = SecretTree::new(expanded.encryption.0, public.tree.size().leaves());
+        let (suite, context, tag, keys) = confirmed.into_parts();
+        let EpochKeys { id, secrets, sender_data, encryption, next_init } = keys;
+        let messages = SecretTree::new(encryption.0, tree.size().leaves());
+        let public = PublicEpoch::new(suite, context, tree, tag);
         Self {
-            id: expanded.id,
-            reading: Reading { own_leaf: private.leaf, public, sender_data: expanded.sender_data, messages },
-            secrets: expanded.secrets,
-            next_init: expanded.next_init,
+            id,
+            commit_id,
+            reading: Reading { own_leaf: private.leaf, public, sender_data, messages },
+            secrets,
+            next_init,
             private,
             signer,
             proposals: BTreeMap::new(),

@@ -1,50 +1,70 @@
 //! Processing a commit (RFC 9420 s12.4.2): from one epoch to the next, changing neither.
+//!
+//! The steps are values, each made by the one before: [`PublicEpoch::transition`] checks what needs no secret,
+//! [`Checked`] adds what this member knows, [`Transition::finish`] derives the child and compares the confirmation tag.
 
 use std::sync::Arc;
 
-use crate::crypto::{HpkePrivateKey, ProposalRef, Secret, Tag};
+use crate::codec::Encode;
+use crate::crypto::{HpkePrivateKey, ProposalRef, Secret, SignatureKeyPair, Suite, Tag};
 use crate::error::{Error, Rule};
 use crate::framing::{AuthenticatedContent, Content, Sender, Verified};
 use crate::key_schedule::{
-    CommitConfirmation, CommitSecret, Expanded, GroupContext, InitSecret, JoinerSecret, PskLookup, PskSecret,
-    WelcomeSecret, external_init_receiver,
+    CommitConfirmation, CommitId, CommitSecret, Expanded, GroupContext, InitSecret, JoinerSecret, PskLookup,
+    PskSecret, WelcomeSecret, external_init_receiver,
 };
 use crate::message::{Commit, Proposal, ProposalOrRef};
 use crate::pprf::Puncture;
-use crate::tree::{LeafIndex, PrivateTree, RatchetTree, UpdatePath};
+use crate::tree::{LeafIndex, MergedPath, PrivateTree, RatchetTree, UpdatePath};
 
 use super::{CommitSummary, Committer, Epoch, Proposed, Provisional, PublicEpoch, Rules};
 
-/// A commit that is valid, with all that follows from it.
+/// Where a valid commit leads.
 #[derive(Debug)]
-pub(crate) struct ProcessedCommit {
-    pub tag: Tag,
-    pub summary: CommitSummary,
-    /// `None`: it removes us, and its epoch can't be computed.
-    pub child: Option<Box<Epoch>>,
-    /// What deriving the child must erase in the parent.
-    pub puncture: Option<Puncture>,
+pub(crate) enum ProcessedCommit {
+    /// To a child.
+    Child {
+        epoch: Box<Epoch>,
+        summary: CommitSummary,
+        tag: Tag,
+        /// What deriving the child must erase in the parent.
+        puncture: Option<Puncture>,
+    },
+    /// Out of the group: its epoch can't be computed, so the tag is no more than a claim.
+    RemovesUs { summary: CommitSummary, tag: Tag },
 }
 
-/// How the keys of an update path become known.
-pub(crate) enum PathKeys {
-    /// By decryption.
-    Decrypt,
-    /// They are ours: the leaf's private key and the first path secret.
-    #[cfg(feature = "vectors")]
-    Own { leaf: HpkePrivateKey, first: Secret, init: Option<InitSecret> },
-}
-
-/// The public effect of a commit: the same for members and for observers.
-pub(crate) struct PublicTransition {
+/// The public effect of a commit, the same for members and for observers: all that can be checked without a secret holds.
+pub(crate) struct Transition<'c> {
+    suite: Suite,
     pub committer: LeafIndex,
     pub provisional: Provisional,
-    /// After the update path.
-    pub tree: RatchetTree,
+    path: Option<MergedPath<'c>>,
     /// With the new tree, still with the old confirmed transcript hash.
-    pub provisional_context: GroupContext,
+    provisional_context: GroupContext,
     /// Final.
     pub context: GroupContext,
+    /// As the committer claims it.
+    pub tag: Tag,
+    pub summary: CommitSummary,
+}
+
+/// A commit that passed all checks but that of its confirmation tag, with what this member has to follow it.
+pub(crate) struct Checked<'a> {
+    parent: &'a Epoch,
+    rules: Rules<'a>,
+    /// The private key of our new leaf, if the commit holds an Update of ours.
+    own_update: Option<Arc<HpkePrivateKey>>,
+    pub transition: Transition<'a>,
+}
+
+/// What leads into the epoch that a commit makes.
+pub(crate) struct CommitKeys {
+    /// What we know of the new tree.
+    pub private: PrivateTree,
+    pub commit: CommitSecret,
+    pub init: InitSecret,
+    pub psk: PskSecret,
 }
 
 /// The secrets of a new epoch.
@@ -55,16 +75,16 @@ pub(crate) struct DerivedEpoch {
 }
 
 impl DerivedEpoch {
-    /// The last part of the ladder, the same for every way into an epoch.
+    /// The last part of the ladder, the same for every commit.
     pub(crate) fn derive(
         rules: Rules<'_>,
-        public: &PublicEpoch,
+        suite: &Suite,
         context: &GroupContext,
         init: &InitSecret,
         commit: &CommitSecret,
         psk: &PskSecret,
     ) -> Self {
-        let (suite, config) = (&public.suite, rules.config);
+        let config = rules.config;
         let joiner = JoinerSecret::derive(suite, init, commit, context);
         let intermediate = joiner.with_psk(suite, psk);
         let epoch_secret = intermediate.epoch_secret(suite, context);
@@ -79,7 +99,7 @@ impl DerivedEpoch {
         }
         let welcome = intermediate.welcome_secret(suite);
         let expanded = epoch_secret.expand(suite, config.schedule);
-        config.log("dmls_epoch", expanded.id.as_bytes());
+        config.log("dmls_epoch", expanded.keys.id.as_bytes());
         Self { expanded, joiner, welcome }
     }
 }
@@ -102,16 +122,22 @@ pub(crate) fn resolve<'a>(
 }
 
 impl PublicEpoch {
-    /// Everything about a commit that needs no secret: proposals, path, tree, contexts.
-    pub(crate) fn transition(
+    /// Everything about a commit that needs no secret: proposals, path, tree, contexts. `list` are its proposals.
+    pub(crate) fn transition<'c>(
         &self,
         rules: Rules<'_>,
-        content: &AuthenticatedContent,
-        commit: &Commit,
+        content: &'c Verified,
         list: &[Proposed<'_>],
-    ) -> Result<PublicTransition, Error> {
+    ) -> Result<Transition<'c>, Error> {
+        let commit = content.commit()?;
+        let content = content.get();
+        let tag = content.auth.confirmation_tag.clone().ok_or(Rule::ConfirmationTag)?;
+        if tag.as_bytes().len() != self.suite.nh() {
+            return Err(Rule::ConfirmationTag.into());
+        }
         let path = commit.path.as_ref();
-        let committer = match (content.content.sender, path) {
+        let sender = content.content.sender;
+        let committer = match (sender, path) {
             (Sender::Member(leaf), _) => Committer::Member(leaf),
             (Sender::NewMemberCommit, Some(path)) => Committer::Joiner(&path.leaf_node),
             (Sender::NewMemberCommit, None) => return Err(Rule::PathMissing.into()),
@@ -125,39 +151,70 @@ impl PublicEpoch {
             Committer::Member(leaf) => leaf,
             Committer::Joiner(_) => provisional.tree.first_blank(),
         };
-        let tree = match path {
-            Some(path) => self.merge_path(rules, &provisional, committer, path)?,
-            None => provisional.tree.clone(),
-        };
-        let provisional_context = self.provisional_context(&provisional, &tree);
+        let path = path.map(|path| self.merge_path(rules, &provisional, committer, path)).transpose()?;
+        let tree = path.as_ref().map_or(&provisional.tree, MergedPath::tree);
+        let provisional_context = self.provisional_context(&provisional, tree);
         let context = self.next_context(provisional_context.clone(), content);
-        Ok(PublicTransition { committer, provisional, tree, provisional_context, context })
+        let external = sender == Sender::NewMemberCommit;
+        let summary = CommitSummary::new(self, committer, external, &provisional, tree);
+        Ok(Transition {
+            suite: self.suite,
+            committer,
+            provisional,
+            path,
+            provisional_context,
+            context,
+            tag,
+            summary,
+        })
     }
 
     /// Validates the update path and applies it (RFC 9420 s12.4.2).
-    fn merge_path(
+    fn merge_path<'c>(
         &self,
         rules: Rules<'_>,
         provisional: &Provisional,
         committer: LeafIndex,
-        path: &UpdatePath,
-    ) -> Result<RatchetTree, Error> {
+        path: &'c UpdatePath,
+    ) -> Result<MergedPath<'c>, Error> {
         let validator = self.validator(rules, &provisional.extensions);
-        let tree = path.merge(&validator, &provisional.tree, committer, rules.config.limits.members)?;
-        tree.check_credential_support()?;
-        path.check_ciphertexts(&tree, committer, &provisional.new_leaves())?;
-        Ok(tree)
+        let max_leaves = rules.config.limits.members;
+        let new_leaves = provisional.new_leaves();
+        let merged = path.merge(&validator, &provisional.tree, committer, max_leaves, &new_leaves)?;
+        merged.tree().check_credential_support()?;
+        Ok(merged)
+    }
+}
+
+impl Transition<'_> {
+    /// After the update path.
+    pub(crate) fn tree(&self) -> &RatchetTree {
+        self.path.as_ref().map_or(&self.provisional.tree, MergedPath::tree)
+    }
+
+    /// The public part of the child, for those who have no secrets: its confirmation tag is a claim.
+    pub(crate) fn public_child(&self) -> PublicEpoch {
+        PublicEpoch::new(self.suite, self.context.clone(), self.tree().clone(), self.tag.clone())
+    }
+
+    /// Derives the child and compares the confirmation tag.
+    pub(crate) fn finish(
+        self,
+        rules: Rules<'_>,
+        keys: CommitKeys,
+        signer: Arc<SignatureKeyPair>,
+        commit_id: CommitId,
+    ) -> Result<Box<Epoch>, Error> {
+        let CommitKeys { private, commit, init, psk } = keys;
+        let derived = DerivedEpoch::derive(rules, &self.suite, &self.context, &init, &commit, &psk);
+        let tree = self.tree().clone();
+        let confirmed = derived.expanded.confirm(&self.suite, self.context, &self.tag)?;
+        let reinit = self.provisional.reinit;
+        Ok(Box::new(Epoch::new(confirmed, tree, private, signer, reinit, Some(commit_id))))
     }
 }
 
 impl Epoch {
-    /// The proposals of a commit, those by reference looked up.
-    fn resolve<'a>(&'a self, commit: &'a Commit, sender: Sender) -> Result<Vec<Proposed<'a>>, Rule> {
-        resolve(commit, sender, |reference| {
-            self.proposals.get(reference).map(|stored| (&stored.proposal, stored.sender))
-        })
-    }
-
     /// The first proposal that a commit refers to and that we have not seen. A joiner's commit may refer to none.
     pub(crate) fn missing_proposal(&self, content: &AuthenticatedContent) -> Option<ProposalRef> {
         let Content::Commit(commit) = &content.content.content else { return None };
@@ -170,101 +227,34 @@ impl Epoch {
         })
     }
 
-    /// Processes a commit whose signature was verified.
+    /// Processes a commit; `commit_id` is its name.
     pub(crate) fn process_commit(
         &self,
         rules: Rules<'_>,
         content: &Verified,
+        commit_id: CommitId,
         psks: PskLookup<'_>,
-        keys: PathKeys,
     ) -> Result<ProcessedCommit, Error> {
-        let content = content.get();
-        let Content::Commit(commit) = &content.content.content else { return Err(Rule::Sender.into()) };
+        let checked = self.check(rules, content)?;
+        if checked.removes_us() {
+            let Transition { summary, tag, .. } = checked.transition;
+            return Ok(ProcessedCommit::RemovesUs { summary, tag });
+        }
+        let psk = checked.psk_secret(psks)?;
+        let (private, last_path_secret) = checked.open_path()?;
+        checked.finish(private, last_path_secret, psk, commit_id)
+    }
+
+    /// Checks all of a commit that can be checked before its secrets are known.
+    pub(crate) fn check<'a>(&'a self, rules: Rules<'a>, content: &'a Verified) -> Result<Checked<'a>, Error> {
         if self.reinit.is_some() {
             return Err(Rule::GroupEnded.into());
         }
-        let tag = content.auth.confirmation_tag.clone().ok_or(Rule::ConfirmationTag)?;
-        let list = self.resolve(commit, content.content.sender)?;
-        let transition = self.public().transition(rules, content, commit, &list)?;
-        let summary = CommitSummary::new(self.public(), &transition, content.content.sender);
-
-        // Also where the committer is a new self of ours, at the leaf that this removal vacates: its keys are not here.
-        if transition.provisional.removed.contains(&self.own_leaf()) && keys.are_unknown() {
-            return Ok(ProcessedCommit { tag, summary, child: None, puncture: None });
-        }
-        let psk = psks.psk_secret(self.suite(), &transition.provisional.psks)?;
-        let own_init = keys.own_init();
-        let (private, last_path_secret) =
-            self.path_secrets(&transition, commit.path.as_ref(), &list, keys)?;
-        let (init, puncture) = match (own_init, &transition.provisional.external_init) {
-            (Some(init), _) => (init, None),
-            (None, Some(kem_output)) => {
-                let pair = self.secrets.external.key_pair(self.suite())?;
-                let init = external_init_receiver(self.suite(), &pair, kem_output);
-                (init.map_err(|_| Rule::ExternalInitPlace)?, None)
-            }
-            (None, None) => self.child_init(rules, last_path_secret.as_ref(), &transition.context)?,
-        };
-        let commit_secret = CommitSecret::derive(self.suite(), last_path_secret.as_ref());
-        let derived =
-            DerivedEpoch::derive(rules, self.public(), &transition.context, &init, &commit_secret, &psk);
-        let expected = derived
-            .expanded
-            .secrets
-            .confirmation_key
-            .tag(self.suite(), &transition.context.confirmed_transcript_hash);
-        tag.verify(&expected).map_err(|_| Rule::ConfirmationTag)?;
-
-        let public = self.public().child(transition.context, transition.tree, tag.clone());
-        let child =
-            Epoch::new(public, derived.expanded, private, self.signer.clone(), transition.provisional.reinit);
-        Ok(ProcessedCommit { tag, summary, child: Some(Box::new(child)), puncture })
-    }
-
-    /// The private keys of the new tree, and `path_secret[n]`.
-    fn path_secrets(
-        &self,
-        transition: &PublicTransition,
-        path: Option<&UpdatePath>,
-        list: &[Proposed<'_>],
-        keys: PathKeys,
-    ) -> Result<(PrivateTree, Option<Secret>), Error> {
-        let provisional = &transition.provisional;
-        let Some(path) = path else {
-            let private =
-                self.private.after_proposals(&self.public().tree, &provisional.tree, self.own_update(list));
-            return Ok((private, None));
-        };
-        match keys {
-            PathKeys::Decrypt => {
-                let private = self.private.after_proposals(
-                    &self.public().tree,
-                    &provisional.tree,
-                    self.own_update(list),
-                );
-                let (private, secret) = path.decrypt(
-                    self.suite(),
-                    &provisional.tree,
-                    &transition.tree,
-                    &private,
-                    transition.committer,
-                    &provisional.new_leaves(),
-                    &crate::codec::Encode::to_bytes(&transition.provisional_context),
-                )?;
-                Ok((private, Some(secret)))
-            }
-            #[cfg(feature = "vectors")]
-            PathKeys::Own { leaf, first, .. } => {
-                let (private, secret) = PrivateTree::from_first_path_secret(
-                    self.suite(),
-                    &transition.tree,
-                    transition.committer,
-                    leaf,
-                    &first,
-                )?;
-                Ok((private, Some(secret)))
-            }
-        }
+        let list = resolve(content.commit()?, content.get().content.sender, |reference| {
+            self.proposals.get(reference).map(|stored| (&stored.proposal, stored.sender))
+        })?;
+        let transition = self.public().transition(rules, content, &list)?;
+        Ok(Checked { parent: self, rules, own_update: self.own_update(&list), transition })
     }
 
     /// The private key of our new leaf, if the list holds an Update of ours.
@@ -292,16 +282,54 @@ impl Epoch {
     }
 }
 
-impl PathKeys {
-    fn are_unknown(&self) -> bool {
-        matches!(self, Self::Decrypt)
+impl Checked<'_> {
+    /// Also where the committer is a new self of ours, at the leaf that this removal vacates: its keys are not here.
+    pub(crate) fn removes_us(&self) -> bool {
+        self.transition.provisional.removed.contains(&self.parent.own_leaf())
     }
 
-    fn own_init(&self) -> Option<InitSecret> {
-        match self {
-            Self::Decrypt => None,
-            #[cfg(feature = "vectors")]
-            Self::Own { init, .. } => init.as_ref().map(|init| InitSecret(init.0.duplicate())),
-        }
+    /// The pre-shared keys of the commit, combined.
+    pub(crate) fn psk_secret(&self, psks: PskLookup<'_>) -> Result<PskSecret, Rule> {
+        psks.psk_secret(self.parent.suite(), &self.transition.provisional.psks)
+    }
+
+    /// The private keys of the new tree, and `path_secret[n]` if the commit has a path.
+    pub(crate) fn open_path(&self) -> Result<(PrivateTree, Option<Secret>), Rule> {
+        let (parent, transition) = (self.parent, &self.transition);
+        let (before, after) = (&parent.public().tree, &transition.provisional.tree);
+        let private = parent.private.after_proposals(before, after, self.own_update.clone());
+        let Some(path) = &transition.path else { return Ok((private, None)) };
+        let context = transition.provisional_context.to_bytes();
+        let (private, secret) = path.decrypt(parent.suite(), &private, &context)?;
+        Ok((private, Some(secret)))
+    }
+
+    /// Derives the child and compares the confirmation tag.
+    pub(crate) fn finish(
+        self,
+        private: PrivateTree,
+        last_path_secret: Option<Secret>,
+        psk: PskSecret,
+        commit_id: CommitId,
+    ) -> Result<ProcessedCommit, Error> {
+        let last_path_secret = last_path_secret.as_ref();
+        let (init, puncture) = self.init(last_path_secret)?;
+        let commit = CommitSecret::derive(self.parent.suite(), last_path_secret);
+        let Self { parent, rules, transition, .. } = self;
+        let (summary, tag) = (transition.summary.clone(), transition.tag.clone());
+        let keys = CommitKeys { private, commit, init, psk };
+        let epoch = transition.finish(rules, keys, parent.signer.clone(), commit_id)?;
+        Ok(ProcessedCommit::Child { epoch, summary, tag, puncture })
+    }
+
+    /// From the external init, or by the parent's key schedule.
+    fn init(&self, last_path_secret: Option<&Secret>) -> Result<(InitSecret, Option<Puncture>), Error> {
+        let parent = self.parent;
+        let Some(kem_output) = &self.transition.provisional.external_init else {
+            return Ok(parent.child_init(self.rules, last_path_secret, &self.transition.context)?);
+        };
+        let pair = parent.secrets.external.key_pair(parent.suite())?;
+        let init = external_init_receiver(parent.suite(), &pair, kem_output);
+        Ok((init.map_err(|_| Rule::ExternalInitPlace)?, None))
     }
 }

@@ -137,11 +137,6 @@ impl PublicEpoch {
         );
         provisional
     }
-
-    /// The public part of the epoch that a commit makes.
-    pub(crate) fn child(&self, context: GroupContext, tree: RatchetTree, tag: Tag) -> Self {
-        Self::new(self.suite, context, tree, tag)
-    }
 }
 
 /// Decodes and checks what a GroupContext may hold (RFC 9420 s13.4, s11.1; R9).

@@ -2,23 +2,43 @@
 
 use crate::codec::wire_struct;
 use crate::credential::Credential;
-use crate::framing::Sender;
+use crate::crypto::KeyPackageRef;
+use crate::crypto::SignaturePublicKey;
 use crate::message::ReInit;
-use crate::tree::{LeafIndex, RatchetTree};
+use crate::tree::{LeafIndex, LeafNode, RatchetTree};
 
-use super::PublicEpoch;
-use super::process::PublicTransition;
+use super::{Provisional, PublicEpoch};
 
 /// A member of an epoch.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Member {
     /// Its place.
     pub leaf: LeafIndex,
     /// Who it is.
     pub credential: Credential,
+    /// Verifies what it signs: compare its fingerprint.
+    pub signature_key: SignaturePublicKey,
 }
 
-wire_struct!(Member { leaf, credential });
+wire_struct!(Member { leaf, credential, signature_key });
+
+impl Member {
+    pub(crate) fn new(leaf: LeafIndex, node: &LeafNode) -> Self {
+        Self { leaf, credential: node.credential.clone(), signature_key: node.signature_key.clone() }
+    }
+}
+
+/// A member whom a commit adds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Added {
+    /// The member.
+    pub member: Member,
+    /// The KeyPackage by which it was added: it is used up.
+    pub key_package: KeyPackageRef,
+}
+
+wire_struct!(Added { member, key_package });
 
 /// What a commit does.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,7 +48,7 @@ pub struct CommitSummary {
     /// Whether the committer joined by it.
     pub external: bool,
     /// Whom it adds.
-    pub added: Vec<Member>,
+    pub added: Vec<Added>,
     /// Whom it removes, as they were.
     pub removed: Vec<Member>,
     /// Whose leaf it replaces by an Update proposal.
@@ -53,19 +73,27 @@ wire_struct!(CommitSummary {
 });
 
 fn members(tree: &RatchetTree, leaves: impl Iterator<Item = LeafIndex>) -> Vec<Member> {
-    leaves.filter_map(|leaf| Some(Member { leaf, credential: tree.leaf(leaf)?.credential.clone() })).collect()
+    leaves.filter_map(|leaf| Some(Member::new(leaf, tree.leaf(leaf)?))).collect()
 }
 
 impl CommitSummary {
-    pub(crate) fn new(parent: &PublicEpoch, transition: &PublicTransition, sender: Sender) -> Self {
-        let provisional = &transition.provisional;
-        let committer = members(&transition.tree, std::iter::once(transition.committer)).pop();
+    /// `tree` is the one after the update path.
+    pub(crate) fn new(
+        parent: &PublicEpoch,
+        committer: LeafIndex,
+        external: bool,
+        provisional: &Provisional,
+        tree: &RatchetTree,
+    ) -> Self {
+        let committer = members(tree, std::iter::once(committer)).pop();
+        let added = members(tree, provisional.added.iter().map(|(leaf, _)| *leaf)).into_iter();
+        let references = provisional.added.iter().map(|(_, added)| added.reference.clone());
         Self {
             committer: committer.expect("the committer has a leaf in the new tree"),
-            external: sender == Sender::NewMemberCommit,
-            added: members(&transition.tree, provisional.added.iter().map(|(leaf, _)| *leaf)),
+            external,
+            added: added.zip(references).map(|(member, key_package)| Added { member, key_package }).collect(),
             removed: members(&parent.tree, provisional.removed.iter().copied()),
-            updated: members(&transition.tree, provisional.updated.iter().copied()),
+            updated: members(tree, provisional.updated.iter().copied()),
             extensions_changed: provisional.extensions != parent.context.extensions,
             psks: provisional.psks.len() as u32,
             reinit: provisional.reinit.clone(),

@@ -1,7 +1,9 @@
 //! MLSMessage (RFC 9420 s6): the envelope of everything.
 
 use crate::codec::{Decode, DecodeError, Encode, Reader};
+use crate::crypto::Suite;
 use crate::key_package::KeyPackage;
+use crate::key_schedule::CommitId;
 use crate::message::{GroupInfo, Welcome};
 use crate::registry::{ProtocolVersion, WireFormat};
 
@@ -33,6 +35,11 @@ impl MlsMessage {
             Self::GroupInfo(_) => WireFormat::GROUP_INFO,
             Self::KeyPackage(_) => WireFormat::KEY_PACKAGE,
         }
+    }
+
+    /// Its hash: the name of a commit, and of epoch 0 if it is that epoch's first GroupInfo (DESIGN s3.4, R15).
+    pub fn commit_id(&self, suite: &Suite) -> CommitId {
+        suite.hash(&[&self.to_bytes()]).into()
     }
 
     /// The group and the epoch's number, where a message has them in the clear.

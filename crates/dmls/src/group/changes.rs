@@ -3,12 +3,16 @@
 //! The keys of one group, in a map of its own or behind a prefix:
 //!
 //! ```text
-//! g                       format, suite, schedule, head
-//! n epoch                 a node of the graph
-//! e epoch                 an epoch's fixed part       i epoch   what its children start from
+//! g                       format, suite, key schedule, group id, head, network, where we came from
+//! n epoch                 an epoch of the graph: parent, number, commit
+//! s epoch                 its resumption_psk
+//! e epoch                 its fixed part              i epoch place   what its children start from
 //! r epoch place           its secret tree             p epoch reference   a stored proposal
 //! o commit                an own commit that is not confirmed
-//! h message               a held message
+//! w commit                its Welcome, once it is confirmed and until it was sent
+//! x commit                a commit that removes us
+//! f commit, b commit      the delivery service says: final, blocked
+//! h order                 a held message
 //! t hash                  a node of a ratchet tree, shared by all epochs that have it
 //! ```
 
@@ -18,11 +22,10 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use crate::crypto::ProposalRef;
-use crate::key_schedule::EpochId;
+use crate::error::RecordsError;
+use crate::key_schedule::{CommitId, EpochId};
 use crate::secret_tree;
 use crate::tree::{LeafIndex, NodeIndex};
-
-use super::CommitId;
 
 /// Records to write and to delete, all of them or none. Values are secret.
 #[derive(Default)]
@@ -62,16 +65,18 @@ impl Changes {
     }
 
     pub(crate) fn put(&mut self, key: Key<'_>, value: impl Into<Zeroizing<Vec<u8>>>) {
-        self.records.insert(key.to_bytes(), Some(value.into()));
+        let key = key.to_bytes();
+        let value = close_record(&key, &value.into());
+        self.records.insert(key, Some(value));
     }
 
     pub(crate) fn delete(&mut self, key: Key<'_>) {
         self.records.insert(key.to_bytes(), None);
     }
 
-    /// Deletes what this very step was about to write of an epoch's secret tree.
-    pub(crate) fn delete_ratchets(&mut self, id: &EpochId) {
-        let prefix = [b"r", id.as_bytes()].concat();
+    /// Deletes what this very step was about to write of a kind of an epoch's records.
+    pub(crate) fn delete_all(&mut self, kind: Kind, id: &EpochId) {
+        let prefix = [&[kind.letter()], id.as_bytes()].concat();
         for (_, value) in
             self.records.range_mut(prefix.clone()..).take_while(|(key, _)| key.starts_with(&prefix))
         {
@@ -86,47 +91,124 @@ impl fmt::Debug for Changes {
     }
 }
 
+/// How many bytes at the end of a record say that it is whole.
+const CHECKSUM: usize = 4;
+
+fn checksum(key: &[u8], value: &[u8]) -> [u8; CHECKSUM] {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(key);
+    hasher.update(value);
+    hasher.finalize().to_be_bytes()
+}
+
+/// A value with a checksum over it and its key: against accidents, not against attackers.
+fn close_record(key: &[u8], value: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut record = Zeroizing::new(Vec::with_capacity(value.len() + CHECKSUM));
+    record.extend_from_slice(value);
+    record.extend_from_slice(&checksum(key, value));
+    record
+}
+
+/// The value of a record, if it is whole and of a kind that this version knows.
+pub(crate) fn open_record<'a>(key: &[u8], record: &'a [u8]) -> Result<&'a [u8], RecordsError> {
+    let kind = key.first().and_then(|letter| Kind::ALL.iter().find(|kind| kind.letter() == *letter));
+    let kind = kind.ok_or(RecordsError::Damaged("a record of no known kind"))?;
+    let length = record.len().checked_sub(CHECKSUM).ok_or(RecordsError::Damaged(kind.name()))?;
+    let (value, claimed) = record.split_at(length);
+    if claimed == checksum(key, value) { Ok(value) } else { Err(RecordsError::Damaged(kind.name())) }
+}
+
+/// Kinds of records, each with the letter that their keys begin with, and a name for people.
+macro_rules! kinds {
+    ($($kind:ident $letter:literal $name:literal;)*) => {
+        /// The kind of a record.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Kind {
+            $($kind,)*
+        }
+
+        impl Kind {
+            const ALL: &'static [Self] = &[$(Self::$kind,)*];
+
+            pub(crate) fn letter(self) -> u8 {
+                match self { $(Self::$kind => $letter,)* }
+            }
+
+            fn name(self) -> &'static str {
+                match self { $(Self::$kind => $name,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    Group b'g' "the group";
+    Node b'n' "an epoch of the graph";
+    Resumption b's' "a resumption_psk";
+    Epoch b'e' "an epoch";
+    Init b'i' "an epoch's init secret";
+    Ratchet b'r' "a secret tree";
+    Proposal b'p' "a proposal";
+    Pending b'o' "a pending commit";
+    Welcome b'w' "a Welcome";
+    Removal b'x' "a removal";
+    Final b'f' "a final commit";
+    Blocked b'b' "a blocked commit";
+    Held b'h' "a held message";
+    Tree b't' "a tree node";
+}
+
 /// The key of a record.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Key<'a> {
     Group,
     Node(&'a EpochId),
+    Resumption(&'a EpochId),
     Epoch(&'a EpochId),
-    Init(&'a EpochId),
+    Init(&'a EpochId, &'a [u8]),
     Ratchet(&'a EpochId, secret_tree::RecordKey),
     Proposal(&'a EpochId, &'a ProposalRef),
     Pending(&'a CommitId),
-    Held(&'a [u8]),
+    Welcome(&'a CommitId),
+    Removal(&'a CommitId),
+    Final(&'a CommitId),
+    Blocked(&'a CommitId),
+    Held(u64),
     Tree(&'a [u8]),
 }
 
 impl Key<'_> {
     pub(crate) fn to_bytes(self) -> Vec<u8> {
         use secret_tree::{RatchetKind, RecordKey};
-        let join = |tag: u8, parts: &[&[u8]]| {
-            let mut key = vec![tag];
+        let join = |kind: Kind, parts: &[&[u8]]| {
+            let mut key = vec![kind.letter()];
             parts.iter().for_each(|part| key.extend_from_slice(part));
             key
         };
         match self {
-            Self::Group => vec![b'g'],
-            Self::Node(id) => join(b'n', &[id.as_bytes()]),
-            Self::Epoch(id) => join(b'e', &[id.as_bytes()]),
-            Self::Init(id) => join(b'i', &[id.as_bytes()]),
+            Self::Group => join(Kind::Group, &[]),
+            Self::Node(id) => join(Kind::Node, &[id.as_bytes()]),
+            Self::Resumption(id) => join(Kind::Resumption, &[id.as_bytes()]),
+            Self::Epoch(id) => join(Kind::Epoch, &[id.as_bytes()]),
+            Self::Init(id, place) => join(Kind::Init, &[id.as_bytes(), place]),
             Self::Ratchet(id, RecordKey::Node(NodeIndex(node))) => {
-                join(b'r', &[id.as_bytes(), &[0], &node.to_be_bytes()])
+                join(Kind::Ratchet, &[id.as_bytes(), &[0], &node.to_be_bytes()])
             }
             Self::Ratchet(id, RecordKey::Ratchet(LeafIndex(leaf), kind)) => {
                 let kind = match kind {
                     RatchetKind::Handshake => 1,
                     RatchetKind::Application => 2,
                 };
-                join(b'r', &[id.as_bytes(), &[kind], &leaf.to_be_bytes()])
+                join(Kind::Ratchet, &[id.as_bytes(), &[kind], &leaf.to_be_bytes()])
             }
-            Self::Proposal(id, reference) => join(b'p', &[id.as_bytes(), reference.as_bytes()]),
-            Self::Pending(commit) => join(b'o', &[commit.as_bytes()]),
-            Self::Held(message) => join(b'h', &[message]),
-            Self::Tree(hash) => join(b't', &[hash]),
+            Self::Proposal(id, reference) => join(Kind::Proposal, &[id.as_bytes(), reference.as_bytes()]),
+            Self::Pending(commit) => join(Kind::Pending, &[commit.as_bytes()]),
+            Self::Welcome(commit) => join(Kind::Welcome, &[commit.as_bytes()]),
+            Self::Removal(commit) => join(Kind::Removal, &[commit.as_bytes()]),
+            Self::Final(commit) => join(Kind::Final, &[commit.as_bytes()]),
+            Self::Blocked(commit) => join(Kind::Blocked, &[commit.as_bytes()]),
+            Self::Held(order) => join(Kind::Held, &[&order.to_be_bytes()]),
+            Self::Tree(hash) => join(Kind::Tree, &[hash]),
         }
     }
 

@@ -1,54 +1,73 @@
-//! The epoch graph: nodes are epochs by their ids, edges are commits.
+//! The epoch graph: nodes are epochs by their ids, edges are commits. `forks.rs` has its shape and the way through it.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use crate::crypto::Tag;
 use crate::epoch::{CommitSummary, Epoch, PublicEpoch, Reading};
-use crate::key_schedule::{EpochId, ResumptionPsk};
+use crate::forks::{Forks, Vertex};
+use crate::key_schedule::{CommitId, EpochId, ResumptionPsk};
+use crate::time::Time;
 
-use super::outcome::{EpochInfo, Lost};
-use super::{Candidate, CommitId, ForkChoice};
+/// How much of an epoch is left. It only goes down; what goes is erased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Its name, its parent and what its commit did: enough to recognise it.
+    Known,
+    /// It can read late messages.
+    Readable,
+    /// It can process and make commits, read and send messages.
+    Full,
+}
 
-/// How much of an epoch is left.
+/// What is left of an epoch.
 #[derive(Debug)]
 pub(crate) enum State {
-    /// It can process commits and messages.
     Full(Box<Epoch>),
-    /// It can read late messages.
     Readable(Box<Reading>),
-    /// Only what is needed to recognise duplicates.
     Known,
 }
 
-/// One epoch in the graph.
+/// One epoch.
 #[derive(Debug)]
 pub(crate) struct Node {
-    pub parent: Option<EpochId>,
-    pub number: u64,
-    pub tag: Tag,
-    /// The commit that made it. Of a joiner's first epoch there is none.
-    pub commit: Option<(CommitId, CommitSummary)>,
+    /// What the commit that made it did. Of a joiner's first epoch, and of epoch 0, it is not known.
+    pub commit: Option<CommitSummary>,
+    /// When it was added here.
+    pub made: Time,
     pub state: State,
     /// Kept for a while after the epoch is gone (RFC 9420 s8.6).
     pub resumption: Option<ResumptionPsk>,
-    /// Commits of this epoch that remove us: their epochs can't be computed.
-    pub removals: BTreeMap<CommitId, Tag>,
 }
 
 impl Node {
-    pub(crate) fn new(
-        parent: Option<EpochId>,
-        commit: Option<(CommitId, CommitSummary)>,
-        epoch: Box<Epoch>,
-    ) -> Self {
-        Self {
-            parent,
-            number: epoch.context().epoch,
-            tag: epoch.public().confirmation_tag.clone(),
-            commit,
-            resumption: Some(ResumptionPsk(epoch.secrets.resumption_psk.0.duplicate())),
-            state: State::Full(epoch),
-            removals: BTreeMap::new(),
+    pub(crate) fn new(commit: Option<CommitSummary>, made: Time, epoch: Box<Epoch>) -> Self {
+        let resumption = Some(ResumptionPsk(epoch.secrets.resumption_psk.0.duplicate()));
+        Self { commit, made, state: State::Full(epoch), resumption }
+    }
+
+    /// The same without anything secret.
+    pub(crate) fn known(commit: Option<CommitSummary>, made: Time) -> Self {
+        Self { commit, made, state: State::Known, resumption: None }
+    }
+
+    pub(crate) fn level(&self) -> Level {
+        match self.state {
+            State::Full(_) => Level::Full,
+            State::Readable(_) => Level::Readable,
+            State::Known => Level::Known,
+        }
+    }
+
+    pub(crate) fn full(&self) -> Option<&Epoch> {
+        match &self.state {
+            State::Full(epoch) => Some(epoch),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn full_mut(&mut self) -> Option<&mut Epoch> {
+        match &mut self.state {
+            State::Full(epoch) => Some(epoch),
+            _ => None,
         }
     }
 
@@ -74,243 +93,166 @@ impl Node {
         }
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        matches!(self.state, State::Full(_))
+    fn lower(&mut self, level: Level) {
+        self.state = match (std::mem::replace(&mut self.state, State::Known), level) {
+            (State::Full(epoch), Level::Readable) => State::Readable(Box::new(epoch.reading)),
+            (state, Level::Readable) => state,
+            _ => State::Known,
+        };
     }
 }
 
 /// All epochs of a group.
 #[derive(Debug)]
 pub(crate) struct Graph {
-    nodes: BTreeMap<EpochId, Node>,
-    children: BTreeMap<EpochId, Vec<EpochId>>,
-    /// Where each commit led: to a child, or to our removal.
-    commits: BTreeMap<CommitId, Option<EpochId>>,
-    head: EpochId,
+    forks: Forks<EpochId, Node>,
+    /// Epochs that can be read or more, on the way and beside it, by number.
+    way: BTreeSet<(u64, EpochId)>,
+    beside: BTreeSet<(u64, EpochId)>,
+    known: BTreeSet<(u64, EpochId)>,
+    /// Those whose resumption_psk is kept.
+    resumptions: BTreeSet<(u64, EpochId)>,
 }
 
 impl Graph {
-    pub(crate) fn new(id: EpochId, node: Node) -> Self {
+    pub(crate) fn new(id: EpochId, vertex: Vertex<EpochId, Node>) -> Self {
         let mut graph = Self {
-            nodes: BTreeMap::new(),
-            children: BTreeMap::new(),
-            commits: BTreeMap::new(),
-            head: id.clone(),
+            forks: Forks::new(id.clone(), vertex),
+            way: BTreeSet::new(),
+            beside: BTreeSet::new(),
+            known: BTreeSet::new(),
+            resumptions: BTreeSet::new(),
         };
-        graph.insert(id, node);
+        graph.place(&id);
         graph
     }
 
-    /// From stored nodes; the head among them is full.
-    pub(crate) fn from_nodes(nodes: BTreeMap<EpochId, Node>, head: EpochId) -> Option<Self> {
-        if !nodes.get(&head)?.is_full() {
-            return None;
-        }
-        // Numbers rise along edges, so there are no cycles.
-        let rises = |node: &Node| {
-            let parent = node.parent.as_ref().and_then(|parent| nodes.get(parent));
-            parent.is_none_or(|parent| parent.number.checked_add(1) == Some(node.number))
-        };
-        if !nodes.values().all(rises) {
-            return None;
-        }
-        let mut graph =
-            Self { nodes: BTreeMap::new(), children: BTreeMap::new(), commits: BTreeMap::new(), head };
-        for (id, node) in nodes {
-            graph.insert(id, node);
-        }
-        Some(graph)
+    pub(crate) fn forks(&self) -> &Forks<EpochId, Node> {
+        &self.forks
     }
 
-    pub(crate) fn head(&self) -> &EpochId {
-        &self.head
-    }
-
-    pub(crate) fn set_head(&mut self, head: EpochId) {
-        self.head = head;
+    pub(crate) fn vertex(&self, id: &EpochId) -> Option<&Vertex<EpochId, Node>> {
+        self.forks.get(id)
     }
 
     pub(crate) fn node(&self, id: &EpochId) -> Option<&Node> {
-        self.nodes.get(id)
+        self.forks.get(id).map(|vertex| &vertex.value)
     }
 
     pub(crate) fn node_mut(&mut self, id: &EpochId) -> Option<&mut Node> {
-        self.nodes.get_mut(id)
+        self.forks.value_mut(id)
     }
 
-    pub(crate) fn nodes(&self) -> impl Iterator<Item = (&EpochId, &Node)> {
-        self.nodes.iter()
+    /// Retained epochs on the way, by number.
+    pub(crate) fn way(&self) -> &BTreeSet<(u64, EpochId)> {
+        &self.way
     }
 
-    pub(crate) fn insert(&mut self, id: EpochId, node: Node) {
-        if let Some(parent) = &node.parent {
-            self.children.entry(parent.clone()).or_default().push(id.clone());
-        }
-        if let Some((commit, _)) = &node.commit {
-            self.commits.insert(commit.clone(), Some(id.clone()));
-        }
-        for commit in node.removals.keys() {
-            self.commits.insert(commit.clone(), None);
-        }
-        self.nodes.insert(id, node);
+    /// Retained epochs that are not on the way, by number.
+    pub(crate) fn beside(&self) -> &BTreeSet<(u64, EpochId)> {
+        &self.beside
     }
 
-    pub(crate) fn record_removal(&mut self, parent: &EpochId, commit: CommitId, tag: Tag) {
-        if let Some(node) = self.nodes.get_mut(parent) {
-            self.commits.insert(commit.clone(), None);
-            node.removals.insert(commit, tag);
+    /// How many epochs can be read or more.
+    pub(crate) fn retained(&self) -> usize {
+        self.way.len() + self.beside.len()
+    }
+
+    pub(crate) fn known(&self) -> &BTreeSet<(u64, EpochId)> {
+        &self.known
+    }
+
+    pub(crate) fn resumptions(&self) -> &BTreeSet<(u64, EpochId)> {
+        &self.resumptions
+    }
+
+    pub(crate) fn insert(&mut self, id: EpochId, vertex: Vertex<EpochId, Node>) {
+        let parent = vertex.parent.clone();
+        let before = self.forks.end().clone();
+        self.forks.insert(id.clone(), vertex);
+        self.place(&id);
+        let after = self.forks.end();
+        let extends = after.key == id && Some(&before.key) == parent.as_ref();
+        if *after != before && !extends {
+            self.sort_out();
         }
     }
 
-    /// Takes an epoch out altogether: its commits are no longer recognised.
+    /// Changes what the delivery service or the caller said of commits, or where the way begins.
+    pub(crate) fn change(&mut self, change: impl FnOnce(&mut Forks<EpochId, Node>)) {
+        let before = self.forks.end().clone();
+        change(&mut self.forks);
+        if *self.forks.end() != before {
+            self.sort_out();
+        }
+    }
+
+    pub(crate) fn lower(&mut self, id: &EpochId, level: Level) {
+        if let Some(node) = self.forks.value_mut(id) {
+            node.lower(level);
+            self.place(id);
+        }
+    }
+
+    pub(crate) fn drop_resumption(&mut self, id: &EpochId) {
+        if let Some(node) = self.forks.value_mut(id) {
+            node.resumption = None;
+            self.place(id);
+        }
+    }
+
     pub(crate) fn forget(&mut self, id: &EpochId) {
-        let Some(node) = self.nodes.remove(id) else { return };
-        if let Some(siblings) = node.parent.and_then(|parent| self.children.get_mut(&parent)) {
-            siblings.retain(|sibling| sibling != id);
-        }
-        self.children.remove(id);
-        for commit in node.commit.iter().map(|(commit, _)| commit).chain(node.removals.keys()) {
-            self.commits.remove(commit);
+        let Some(number) = self.forks.get(id).map(|vertex| vertex.number) else { return };
+        self.forks.forget(id);
+        let key = (number, id.clone());
+        for set in [&mut self.way, &mut self.beside, &mut self.known, &mut self.resumptions] {
+            set.remove(&key);
         }
     }
 
-    /// Whether this commit was processed before, and in which epoch.
+    /// Whether this commit led to an epoch that is here.
     pub(crate) fn knows_commit(&self, commit: &CommitId) -> bool {
-        self.commits.contains_key(commit)
-    }
-
-    pub(crate) fn children(&self, id: &EpochId) -> &[EpochId] {
-        self.children.get(id).map_or(&[], |children| children)
+        self.forks.by_commit(commit).is_some()
     }
 
     /// The ancestor with this number, on the branch of an epoch (R11).
-    pub(crate) fn ancestor(&self, from: &EpochId, number: u64) -> Option<&Node> {
-        let mut node = self.node(from)?;
-        while node.number > number {
-            node = self.node(node.parent.as_ref()?)?;
-        }
-        (node.number == number).then_some(node)
+    pub(crate) fn ancestor<'a>(&'a self, from: &'a EpochId, number: u64) -> Option<&'a Node> {
+        let (_, vertex) = self.forks.ancestors(from).find(|(_, vertex)| vertex.number <= number)?;
+        (vertex.number == number).then_some(&vertex.value)
     }
 
     /// The one retained epoch with this number, in a group without forks (RFC 9420).
     pub(crate) fn by_number(&self, number: u64) -> Option<&EpochId> {
-        let mut found =
-            self.nodes.iter().filter(|(_, node)| node.number == number && node.reading().is_some());
-        found.next().map(|(id, _)| id)
+        let first = (number, EpochId::from(Vec::new()));
+        self.way.range(first..).next().filter(|(found, _)| *found == number).map(|(_, id)| id)
     }
 
-    /// Epochs without a known parent: where the walk to the head begins. Usually one.
-    fn roots(&self) -> impl Iterator<Item = &EpochId> {
-        let is_root =
-            |node: &Node| node.parent.as_ref().is_none_or(|parent| !self.nodes.contains_key(parent));
-        self.nodes.iter().filter(move |(_, node)| is_root(node)).map(|(id, _)| id)
-    }
-
-    /// The head by a fork choice: from the last common epoch on always the preferred child, back where a branch holds
-    /// no full epoch. `extra` is a child that is about to be inserted.
-    pub(crate) fn choose_head(
-        &self,
-        choice: &dyn ForkChoice,
-        extra: Option<(&EpochId, &EpochId, &Tag)>,
-    ) -> Option<EpochId> {
-        let is_full = |id: &EpochId| {
-            extra.is_some_and(|(_, child, _)| child == id) || self.node(id).is_some_and(Node::is_full)
-        };
-        // The preferred of a stack's siblings is on top. An epoch is the head if it is full and nothing below it is.
-        let mut stack: Vec<(EpochId, bool)> = self.roots().map(|id| (id.clone(), false)).collect();
-        stack.sort_by_key(|(id, _)| self.node(id).map(|node| std::cmp::Reverse(node.number)));
-        while let Some((id, expanded)) = stack.pop() {
-            if expanded {
-                if is_full(&id) {
-                    return Some(id);
-                }
-                continue;
+    /// Puts an epoch into the sets that its state says.
+    fn place(&mut self, id: &EpochId) {
+        let Some(vertex) = self.forks.get(id) else { return };
+        let key = (vertex.number, id.clone());
+        let is_retained = vertex.value.level() > Level::Known;
+        let on_way = self.forks.is_on_way(id);
+        let has_resumption = vertex.value.resumption.is_some();
+        for (set, belongs) in [
+            (&mut self.way, is_retained && on_way),
+            (&mut self.beside, is_retained && !on_way),
+            (&mut self.known, !is_retained),
+            (&mut self.resumptions, has_resumption),
+        ] {
+            if belongs {
+                set.insert(key.clone());
+            } else {
+                set.remove(&key);
             }
-            let mut children: Vec<(&EpochId, &Tag)> = self
-                .children(&id)
-                .iter()
-                .filter_map(|child| Some((child, &self.node(child)?.tag)))
-                .chain(extra.filter(|(parent, ..)| **parent == id).map(|(_, child, tag)| (child, tag)))
-                .collect();
-            children.sort_by(|(one, one_tag), (other, other_tag)| {
-                let candidate = |id, tag| Candidate { id: Some(id), tag };
-                choice.compare(candidate(one, one_tag), candidate(other, other_tag)).then(one.cmp(other))
-            });
-            let children: Vec<_> = children.into_iter().map(|(child, _)| (child.clone(), false)).collect();
-            stack.push((id, true));
-            stack.extend(children);
         }
-        None
     }
 
-    /// Whether somewhere between the roots and the head a commit that removes us is preferred to the head's branch.
-    pub(crate) fn is_removed(&self, choice: &dyn ForkChoice) -> bool {
-        let mut below: Option<(&EpochId, &Node)> = None;
-        let mut current = self.node(&self.head).map(|node| (&self.head, node));
-        while let Some((id, node)) = current {
-            let preferred = |tag: &Tag| match below {
-                None => true,
-                Some((below_id, below)) => {
-                    let own = Candidate { id: Some(below_id), tag: &below.tag };
-                    choice.compare(Candidate { id: None, tag }, own).is_gt()
-                }
-            };
-            if node.removals.values().any(preferred) {
-                return true;
-            }
-            below = Some((id, node));
-            current = node.parent.as_ref().and_then(|parent| Some((parent, self.node(parent)?)));
+    /// After the way has turned: which retained epochs are on it. There are at most as many as the limit allows.
+    fn sort_out(&mut self) {
+        let retained: Vec<_> = self.way.iter().chain(&self.beside).map(|(_, id)| id.clone()).collect();
+        for id in retained {
+            self.place(&id);
         }
-        false
-    }
-
-    /// Whether `ancestor` is above `id`, or is it.
-    fn is_above(&self, ancestor: &EpochId, id: &EpochId) -> bool {
-        let mut current = Some(id);
-        while let Some(id) = current {
-            if id == ancestor {
-                return true;
-            }
-            current = self.node(id).and_then(|node| node.parent.as_ref());
-        }
-        false
-    }
-
-    /// The epochs that were on the way to `old` and are not on the way to `new`, whose parent is `new_parent`.
-    pub(crate) fn lost(&self, old: &EpochId, new: &EpochId, new_parent: &EpochId) -> Vec<Lost> {
-        let mut lost = Vec::new();
-        let mut current = Some(old);
-        while let Some(id) = current {
-            let Some(node) = self.node(id) else { break };
-            if id == new || self.is_above(id, new) || self.is_above(id, new_parent) {
-                break;
-            }
-            let commit = node.commit.as_ref().map(|(_, summary)| summary.clone());
-            lost.push(Lost { id: id.clone(), number: node.number, commit });
-            current = node.parent.as_ref();
-        }
-        lost.reverse();
-        lost
-    }
-
-    pub(crate) fn info(&self, id: &EpochId) -> Option<EpochInfo> {
-        let node = self.node(id)?;
-        Some(EpochInfo {
-            id: id.clone(),
-            parent: node.parent.clone(),
-            number: node.number,
-            confirmation_tag: node.tag.clone(),
-            commit: node.commit.as_ref().map(|(_, summary)| summary.clone()),
-            is_full: node.is_full(),
-            is_readable: node.reading().is_some(),
-            is_head: *id == self.head,
-        })
-    }
-
-    /// Parents first.
-    pub(crate) fn infos(&self) -> Vec<EpochInfo> {
-        let mut infos: Vec<_> = self.nodes.keys().filter_map(|id| self.info(id)).collect();
-        infos.sort_by(|one, other| (one.number, &one.id).cmp(&(other.number, &other.id)));
-        infos
     }
 }

@@ -1,26 +1,28 @@
 //! Messages that came too early.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::codec::{Decode, DecodeError, Encode, Reader, wire_struct};
 use crate::config::Limits;
 use crate::crypto::ProposalRef;
 use crate::key_schedule::EpochId;
 
-use super::outcome::Held;
+use super::outcome::WaitsFor;
 
 /// A message with what it waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HeldMessage {
-    pub waits_for: Held,
+    pub waits_for: WaitsFor,
     pub message: Vec<u8>,
-    /// The place in the order of arrival.
-    pub order: u64,
+    /// The hash of the message.
+    pub hash: Vec<u8>,
+    /// Whether its epoch has a number that we had passed when it came: it is of a branch that we don't know.
+    pub passed: bool,
 }
 
-wire_struct!(HeldMessage { waits_for, message, order });
+wire_struct!(HeldMessage { waits_for, message, hash, passed });
 
-impl Encode for Held {
+impl Encode for WaitsFor {
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Epoch(id) => {
@@ -36,27 +38,38 @@ impl Encode for Held {
                 epoch.encode(out);
                 reference.encode(out);
             }
+            Self::Room { epoch, reference } => {
+                out.push(4);
+                epoch.encode(out);
+                reference.encode(out);
+            }
         }
     }
 }
 
-impl Decode for Held {
+impl Decode for WaitsFor {
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let start = r.position();
         match r.u8()? {
             1 => EpochId::decode(r).map(Self::Epoch),
             2 => u64::decode(r).map(Self::Number),
             3 => Ok(Self::Proposal { epoch: EpochId::decode(r)?, reference: ProposalRef::decode(r)? }),
-            _ => Err(DecodeError::at(start, "1, 2 or 3 (what a message waits for)")),
+            4 => Ok(Self::Room { epoch: EpochId::decode(r)?, reference: ProposalRef::decode(r)? }),
+            _ => Err(DecodeError::at(start, "1 to 4 (what a message waits for)")),
         }
     }
 }
 
-/// All of them, by the hash of the message.
+/// All of them, by the order of arrival. Each operation takes O(log n).
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct HeldMessages {
-    messages: BTreeMap<Vec<u8>, HeldMessage>,
+    messages: BTreeMap<u64, HeldMessage>,
+    by_hash: BTreeMap<Vec<u8>, u64>,
+    waiting: BTreeMap<WaitsFor, BTreeSet<u64>>,
+    /// Those whose wait is over.
+    ready: BTreeSet<u64>,
     bytes: usize,
+    passed: usize,
 }
 
 impl HeldMessages {
@@ -64,65 +77,160 @@ impl HeldMessages {
         self.messages.len()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &HeldMessage)> {
-        self.messages.iter().map(|(hash, held)| (&hash[..], held))
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &HeldMessage)> {
+        self.messages.iter().map(|(order, held)| (*order, held))
     }
 
-    pub(crate) fn get(&self, hash: &[u8]) -> Option<&HeldMessage> {
-        self.messages.get(hash)
+    pub(crate) fn get(&self, order: u64) -> Option<&HeldMessage> {
+        self.messages.get(&order)
+    }
+
+    /// The place of a message that is held already.
+    pub(crate) fn find(&self, hash: &[u8]) -> Option<u64> {
+        self.by_hash.get(hash).copied()
+    }
+
+    /// Whether something waits for exactly this.
+    pub(crate) fn waits(&self, waits_for: &WaitsFor) -> bool {
+        self.waiting.contains_key(waits_for)
+    }
+
+    /// How many are of branches that we don't know.
+    pub(crate) fn passed(&self) -> usize {
+        self.passed
+    }
+
+    /// How many wait for exactly this.
+    pub(crate) fn count(&self, waits_for: &WaitsFor) -> usize {
+        self.waiting.get(waits_for).map_or(0, BTreeSet::len)
     }
 
     pub(crate) fn next_order(&self) -> u64 {
-        self.messages.values().map(|held| held.order.saturating_add(1)).max().unwrap_or(0)
+        self.messages.last_key_value().map_or(0, |(order, _)| order.saturating_add(1))
     }
 
-    pub(crate) fn insert(&mut self, hash: Vec<u8>, held: HeldMessage) {
+    pub(crate) fn insert(&mut self, order: u64, held: HeldMessage) {
         self.bytes += held.message.len();
-        if let Some(replaced) = self.messages.insert(hash, held) {
-            self.bytes -= replaced.message.len();
+        self.passed += usize::from(held.passed);
+        self.by_hash.insert(held.hash.clone(), order);
+        self.waiting.entry(held.waits_for.clone()).or_default().insert(order);
+        self.messages.insert(order, held);
+    }
+
+    pub(crate) fn remove(&mut self, order: u64) {
+        let Some(removed) = self.messages.remove(&order) else { return };
+        self.bytes -= removed.message.len();
+        self.passed -= usize::from(removed.passed);
+        self.by_hash.remove(&removed.hash);
+        self.ready.remove(&order);
+        self.stop_waiting(&removed.waits_for, order);
+    }
+
+    fn stop_waiting(&mut self, waits_for: &WaitsFor, order: u64) {
+        if let Some(orders) = self.waiting.get_mut(waits_for) {
+            orders.remove(&order);
+            if orders.is_empty() {
+                self.waiting.remove(waits_for);
+            }
         }
     }
 
-    pub(crate) fn remove(&mut self, hash: &[u8]) {
-        if let Some(removed) = self.messages.remove(hash) {
-            self.bytes -= removed.message.len();
+    /// What waits for this is ready.
+    pub(crate) fn wake(&mut self, waits_for: &WaitsFor) {
+        if let Some(orders) = self.waiting.remove(waits_for) {
+            self.ready.extend(orders);
+        }
+    }
+
+    /// What waits for an epoch with at most this number is ready (RFC 9420 groups).
+    pub(crate) fn wake_numbers(&mut self, number: u64) {
+        let due = self.waiting.range(WaitsFor::Number(0)..=WaitsFor::Number(number));
+        let due: Vec<_> = due.map(|(waits_for, _)| waits_for.clone()).collect();
+        due.iter().for_each(|waits_for| self.wake(waits_for));
+    }
+
+    /// What waits for a proposal, or for room, in an epoch that is gone is ready: it is told that it comes too late.
+    pub(crate) fn wake_epoch(&mut self, epoch: &EpochId) {
+        let reference = || ProposalRef::from(Vec::new());
+        for first in [
+            WaitsFor::Proposal { epoch: epoch.clone(), reference: reference() },
+            WaitsFor::Room { epoch: epoch.clone(), reference: reference() },
+        ] {
+            let due = self.waiting.range(first..).take_while(|(waits_for, _)| waits_for.is_in(epoch));
+            let due: Vec<_> = due.map(|(waits_for, _)| waits_for.clone()).collect();
+            due.iter().for_each(|waits_for| self.wake(waits_for));
         }
     }
 
     /// Those that must go to make room for another, the oldest first. `None` if there is no room even so.
     ///
     /// What is held is not authenticated: whoever can send garbage could fill any room. Dropping the oldest lets
-    /// garbage wash out; the delivery service or the sender can deliver again what was dropped.
-    pub(crate) fn make_room(&self, waits_for: &Held, length: usize, limits: &Limits) -> Option<Vec<Vec<u8>>> {
+    /// garbage wash out; the delivery service or the sender can deliver again what was dropped, and it is told.
+    pub(crate) fn make_room(&self, waits_for: &WaitsFor, length: usize, limits: &Limits) -> Option<Vec<u64>> {
         if length > limits.held_bytes / 2 || limits.held_messages == 0 || limits.held_per_epoch == 0 {
             return None;
         }
-        let mut oldest: Vec<_> = self.messages.iter().collect();
-        oldest.sort_by_key(|(_, held)| held.order);
-        let mut same = oldest.iter().filter(|(_, held)| held.waits_for == *waits_for).count();
-        let (mut count, mut bytes) = (self.len(), self.bytes);
         let mut evicted = Vec::new();
-        for (hash, held) in oldest {
-            let full = count >= limits.held_messages || bytes + length > limits.held_bytes;
-            let crowded = same >= limits.held_per_epoch && held.waits_for == *waits_for;
-            if full || crowded {
-                count -= 1;
+        let same = self.waiting.get(waits_for);
+        if let Some(oldest) =
+            same.filter(|same| same.len() >= limits.held_per_epoch).and_then(BTreeSet::first)
+        {
+            evicted.push(*oldest);
+        }
+        let size = |order: &u64| self.messages.get(order).map_or(0, |held| held.message.len());
+        let mut bytes = self.bytes - evicted.iter().map(size).sum::<usize>();
+        for (order, held) in &self.messages {
+            if self.len() - evicted.len() < limits.held_messages && bytes + length <= limits.held_bytes {
+                break;
+            }
+            if !evicted.contains(order) {
                 bytes -= held.message.len();
-                same -= usize::from(held.waits_for == *waits_for);
-                evicted.push(hash.clone());
+                evicted.push(*order);
             }
         }
         Some(evicted)
     }
 
     /// The oldest whose wait is over.
-    pub(crate) fn ready(&self, is_over: impl Fn(&Held) -> bool) -> Option<(&[u8], &HeldMessage)> {
-        let over = self.messages.iter().filter(|(_, held)| is_over(&held.waits_for));
-        over.min_by_key(|(_, held)| held.order).map(|(hash, held)| (&hash[..], held))
+    pub(crate) fn ready(&self) -> Option<(u64, &HeldMessage)> {
+        let order = self.ready.first()?;
+        Some((*order, self.messages.get(order)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(number: u64) -> HeldMessage {
+        let message = number.to_be_bytes().to_vec();
+        HeldMessage { waits_for: WaitsFor::Number(number), hash: message.clone(), message, passed: false }
     }
 
-    /// How many wait for what `is_over` says is there.
-    pub(crate) fn count(&self, is_over: impl Fn(&Held) -> bool) -> usize {
-        self.messages.values().filter(|held| is_over(&held.waits_for)).count()
+    #[test]
+    fn the_oldest_go_first_and_only_as_many_as_must() {
+        let mut all = HeldMessages::default();
+        (0..10).for_each(|number| all.insert(number, held(number)));
+        let limits = Limits { held_messages: 10, held_per_epoch: 1, held_bytes: 1000, ..Limits::default() };
+        assert_eq!(all.make_room(&WaitsFor::Number(99), 8, &limits), Some(vec![0]));
+        // Its own epoch is crowded: then that one goes, and there is room.
+        assert_eq!(all.make_room(&WaitsFor::Number(5), 8, &limits), Some(vec![5]));
+        let limits = Limits { held_bytes: 80, ..limits };
+        assert_eq!(all.make_room(&WaitsFor::Number(99), 24, &limits), Some(vec![0, 1, 2]));
+        assert_eq!(all.make_room(&WaitsFor::Number(99), 41, &limits), None);
+    }
+
+    #[test]
+    fn what_is_ready_comes_in_order_and_once() {
+        let mut all = HeldMessages::default();
+        [3, 1, 2].into_iter().zip(0..).for_each(|(number, order)| all.insert(order, held(number)));
+        assert_eq!(all.ready(), None);
+        all.wake_numbers(2);
+        assert_eq!(all.ready().map(|(order, _)| order), Some(1));
+        all.remove(1);
+        assert_eq!(all.ready().map(|(order, _)| order), Some(2));
+        all.remove(2);
+        assert_eq!(all.ready(), None);
+        assert_eq!((all.len(), all.find(&3_u64.to_be_bytes())), (1, Some(0)));
     }
 }

@@ -1,158 +1,209 @@
-//! A group in storage: what its nodes look like, and how it comes back.
+//! A group in storage: what its records look like, and how it comes back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use zeroize::Zeroizing;
 
-use crate::codec::{Decode, DecodeError, Encode, wire_struct};
+use crate::codec::{Decode, DecodeError, Encode, Reader, wire_struct};
 use crate::config::Config;
-use crate::crypto::{ProposalRef, Suite, Tag};
-use crate::epoch::{Epoch, StoredEpoch, StoredProposal};
-use crate::error::{Error, RecordsError, Rule, Unsupported};
-use crate::key_schedule::{EpochId, KeySchedule, NextInit, ResumptionPsk};
+use crate::crypto::{ProposalRef, Secret, Suite, to_secret_bytes};
+use crate::epoch::{CommitSummary, Epoch, StoredEpoch, StoredProposal};
+use crate::error::{Error, RecordsError, Unsupported};
+use crate::fork_choice::ForkChoice;
+use crate::forks::{Edge, Vertex};
+use crate::key_schedule::{ChildInput, CommitId, EpochId, KeySchedule, NextInit, ResumptionPsk};
 use crate::registry::CipherSuite;
 use crate::secret_tree::SecretTree;
+use crate::time::Time;
 use crate::tree::TreeLoader;
 
-use super::changes::Key;
+use super::branch::PendingCommit;
+use super::changes::{Changes, Key, Kind, open_record};
+use super::effect::{Writer, write_epoch, write_vertex};
+use super::graph::{Graph, Node, State};
 use super::held::{HeldMessage, HeldMessages};
-use super::step::Plan;
+use super::removal::Removal;
 use super::tree_store::{TreeStore, TreeUses};
-use super::{Changes, CommitId, Graph, Group, Node, PendingCommit, State};
+use super::{Group, GroupState, Joining, Network};
 
 /// The format of all records; a later one will say how it reads this one.
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
 
-/// The record of the group itself.
+/// The record of the group itself, after its format.
 struct GroupRecord {
-    format: u16,
     cipher_suite: CipherSuite,
     is_dmls: bool,
     group_id: Vec<u8>,
-    head: EpochId,
+    state: GroupState,
 }
 
-wire_struct!(GroupRecord { format, cipher_suite, is_dmls, group_id, head });
+wire_struct!(GroupRecord { cipher_suite, is_dmls, group_id, state });
+wire_struct!(GroupState { head, network, joining, successor_of });
+wire_struct!(Joining { commit, message });
 
-/// Everything of a node but its state.
-struct NodeRecord {
+impl Encode for Network {
+    fn encode(&self, out: &mut Vec<u8>) {
+        (*self == Self::Split).encode(out);
+    }
+}
+
+impl Decode for Network {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(if bool::decode(r)? { Self::Split } else { Self::Whole })
+    }
+}
+
+wire_struct!(Edge { commit, tag, committer, removes });
+wire_struct!(Removal { parent, edge, stands });
+
+impl Encode for ForkChoice {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.code().encode(out);
+    }
+}
+
+impl Decode for ForkChoice {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let start = r.position();
+        Self::from_code(r.u8()?).ok_or(DecodeError::at(start, "a fork choice"))
+    }
+}
+
+/// Everything of an epoch's place in the graph.
+struct VertexRecord {
     parent: Option<EpochId>,
     number: u64,
-    tag: Tag,
-    commit: Option<CommitRecord>,
-    resumption: Option<ResumptionPsk>,
-    removals: Vec<RemovalRecord>,
+    edge: Edge,
+    choice: ForkChoice,
+    commit: Option<CommitSummary>,
+    made: u64,
 }
 
-wire_struct!(NodeRecord { parent, number, tag, commit, resumption, removals });
+wire_struct!(VertexRecord { parent, number, edge, choice, commit, made });
 
-struct CommitRecord {
-    id: CommitId,
-    summary: crate::epoch::CommitSummary,
-}
-
-wire_struct!(CommitRecord { id, summary });
-
-struct RemovalRecord {
-    commit: CommitId,
-    tag: Tag,
-}
-
-wire_struct!(RemovalRecord { commit, tag });
-
-/// A pending commit: its epoch has records of its own, its node is here.
+/// A pending commit: its epoch has records of its own.
 struct PendingRecord {
     message: Vec<u8>,
+    authenticated_data: Vec<u8>,
     welcome: Option<Vec<u8>>,
+    parent: Option<EpochId>,
+    edge: Edge,
+    commit: CommitSummary,
+    made: u64,
+    input: Option<ChildInput>,
+    references: Vec<ProposalRef>,
+    given_up: bool,
     id: EpochId,
-    node: NodeRecord,
 }
 
-wire_struct!(PendingRecord { message, welcome, id, node });
+wire_struct!(PendingRecord {
+    message,
+    authenticated_data,
+    welcome,
+    parent,
+    edge,
+    commit,
+    made,
+    input,
+    references,
+    given_up,
+    id,
+});
 
-fn to_secret_bytes(value: &impl Encode, capacity: usize) -> Zeroizing<Vec<u8>> {
-    let mut out = Zeroizing::new(Vec::with_capacity(capacity));
-    value.encode(&mut out);
-    out
+impl Vertex<EpochId, Node> {
+    pub(super) fn record(&self) -> Vec<u8> {
+        vertex_record(&self.parent, self.number, &self.edge, self.choice, &self.value.commit, self.value.made)
+    }
 }
 
-impl Node {
-    fn to_record(&self) -> NodeRecord {
-        NodeRecord {
-            parent: self.parent.clone(),
-            number: self.number,
-            tag: self.tag.clone(),
-            commit: self.commit.clone().map(|(id, summary)| CommitRecord { id, summary }),
-            resumption: self.resumption.as_ref().map(|psk| ResumptionPsk(psk.0.duplicate())),
-            removals: self
-                .removals
-                .iter()
-                .map(|(commit, tag)| RemovalRecord { commit: commit.clone(), tag: tag.clone() })
-                .collect(),
-        }
-    }
+fn vertex_record(
+    parent: &Option<EpochId>,
+    number: u64,
+    edge: &Edge,
+    choice: ForkChoice,
+    commit: &Option<CommitSummary>,
+    made: Time,
+) -> Vec<u8> {
+    let (parent, edge, commit) = (parent.clone(), edge.clone(), commit.clone());
+    VertexRecord { parent, number, edge, choice, commit, made: made.0 }.to_bytes()
+}
 
-    fn from_record(record: NodeRecord, state: State) -> Self {
-        Self {
-            parent: record.parent,
-            number: record.number,
-            tag: record.tag,
-            commit: record.commit.map(|commit| (commit.id, commit.summary)),
-            state,
-            resumption: record.resumption,
-            removals: record.removals.into_iter().map(|removal| (removal.commit, removal.tag)).collect(),
-        }
+impl VertexRecord {
+    fn into_vertex(self, state: State, resumption: Option<ResumptionPsk>) -> Vertex<EpochId, Node> {
+        let node = Node { commit: self.commit, made: Time(self.made), state, resumption };
+        Vertex::new(self.parent, self.number, self.edge, self.choice, node)
     }
+}
 
-    pub(super) fn record(&self) -> Zeroizing<Vec<u8>> {
-        to_secret_bytes(&self.to_record(), 1024)
-    }
-
-    pub(super) fn record_with_removal(&self, commit: &CommitId, tag: &Tag) -> Zeroizing<Vec<u8>> {
-        let mut record = self.to_record();
-        record.removals.push(RemovalRecord { commit: commit.clone(), tag: tag.clone() });
-        record.removals.sort_by(|one, other| one.commit.cmp(&other.commit));
-        to_secret_bytes(&record, 1024)
-    }
-
-    pub(super) fn record_without_resumption(&self) -> Zeroizing<Vec<u8>> {
-        to_secret_bytes(&NodeRecord { resumption: None, ..self.to_record() }, 1024)
-    }
-
-    /// The node of an epoch that is deleted before it begins.
-    pub(super) fn without_state(&self) -> Self {
-        Self::from_record(NodeRecord { resumption: None, ..self.to_record() }, State::Known)
+impl Removal {
+    pub(super) fn record(&self) -> Vec<u8> {
+        self.to_bytes()
     }
 }
 
 impl PendingCommit {
-    pub(super) fn record(&self) -> Zeroizing<Vec<u8>> {
+    pub(super) fn record(&self, given_up: bool) -> Zeroizing<Vec<u8>> {
         let record = PendingRecord {
             message: self.message.clone(),
+            authenticated_data: self.authenticated_data.clone(),
             welcome: self.welcome.clone(),
-            id: self.id.clone(),
-            node: self.node.to_record(),
+            parent: self.parent.clone(),
+            edge: self.edge.clone(),
+            commit: self.commit.clone(),
+            made: self.made.0,
+            input: self.input.as_ref().map(ChildInput::duplicate),
+            references: self.references.clone(),
+            given_up,
+            id: self.epoch.id.clone(),
         };
-        let size = self.message.len() + self.welcome.as_ref().map_or(0, Vec::len);
-        to_secret_bytes(&record, size + 2048)
+        to_secret_bytes(&[&record])
+    }
+
+    /// The records that it lacks as an epoch of the graph.
+    pub(super) fn write_node(&self, changes: &mut Changes) {
+        let (id, context) = (&self.epoch.id, self.epoch.context());
+        let choice = super::branch::choice_in(&context.extensions);
+        let commit = Some(self.commit.clone());
+        let record = vertex_record(&self.parent, context.epoch, &self.edge, choice, &commit, self.made);
+        changes.put(Key::Node(id), record);
+        changes.put(Key::Resumption(id), self.epoch.secrets.resumption_psk.record());
     }
 }
 
-/// All records, by kind.
-struct Records<'a>(&'a BTreeMap<Vec<u8>, Vec<u8>>);
+impl ResumptionPsk {
+    pub(super) fn record(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(self.as_bytes().to_vec())
+    }
+}
+
+/// All records, opened.
+struct Records<'a>(BTreeMap<&'a [u8], &'a [u8]>);
 
 impl<'a> Records<'a> {
+    /// Refuses records that were damaged, and kinds that this version does not know.
+    fn new(stored: &'a BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Self, RecordsError> {
+        let open = |(key, value): (&'a Vec<u8>, &'a Vec<u8>)| Ok((&key[..], open_record(key, value)?));
+        stored.iter().map(open).collect::<Result<_, _>>().map(Self)
+    }
+
     /// The rest of each key of a kind, with the value.
     fn with_prefix(&self, prefix: Vec<u8>) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         let length = prefix.len();
+        let last = prefix.clone();
         self.0
-            .range(prefix.clone()..)
-            .take_while(move |(key, _)| key.starts_with(&prefix))
-            .map(move |(key, value)| (&key[length..], &value[..]))
+            .range::<[u8], _>((std::ops::Bound::Included(&prefix[..]), std::ops::Bound::Unbounded))
+            .take_while(move |(key, _)| key.starts_with(&last))
+            .map(move |(key, value)| (&key[length..], *value))
+            .collect::<Vec<_>>()
+            .into_iter()
+    }
+
+    fn of_kind(&self, kind: Kind) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        self.with_prefix(vec![kind.letter()])
     }
 
     fn get(&self, key: Key<'_>) -> Option<&'a [u8]> {
-        self.0.get(&key.to_bytes()).map(|value| &value[..])
+        self.0.get(&key.to_bytes()[..]).copied()
     }
 }
 
@@ -169,6 +220,85 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
+    fn graph(&mut self, head: &EpochId) -> Result<Graph, Error> {
+        let mut vertices = BTreeMap::new();
+        for (id, bytes) in self.records.of_kind(Kind::Node).collect::<Vec<_>>() {
+            let id = EpochId::from(id);
+            let state = self.state(&id)?;
+            let resumption = self.records.get(Key::Resumption(&id));
+            let resumption = resumption.map(|psk| ResumptionPsk(Secret::new(psk.to_vec())));
+            let record: VertexRecord = decode("an epoch of the graph", bytes)?;
+            vertices.insert(id, record.into_vertex(state, resumption));
+        }
+        // Numbers rise along edges, so there are no cycles.
+        let rises = |vertex: &Vertex<EpochId, Node>| {
+            let parent = vertex.parent.as_ref().and_then(|parent| vertices.get(parent));
+            parent.is_none_or(|parent| parent.number.checked_add(1) == Some(vertex.number))
+        };
+        if !vertices.values().all(rises) {
+            return Err(RecordsError::Inconsistent("the numbers of epochs").into());
+        }
+        let (head, first) = vertices.remove_entry(head).ok_or(RecordsError::Missing("the head"))?;
+        if first.value.full().is_none() {
+            return Err(RecordsError::Missing("the head's state").into());
+        }
+        let mut graph = Graph::new(head.clone(), first);
+        // Parents first, so that no way is walked twice.
+        let mut rest: Vec<_> = vertices.into_iter().collect();
+        rest.sort_by_key(|(_, vertex)| vertex.number);
+        for (id, vertex) in rest {
+            graph.insert(id, vertex);
+        }
+        graph.change(|forks| forks.begin_at(&head));
+        Ok(graph)
+    }
+
+    fn pending(&mut self) -> Result<BTreeMap<CommitId, PendingCommit>, Error> {
+        let mut pending = BTreeMap::new();
+        for (commit, bytes) in self.records.of_kind(Kind::Pending).collect::<Vec<_>>() {
+            let record: PendingRecord = decode("a pending commit", bytes)?;
+            let State::Full(epoch) = self.state(&record.id)? else {
+                return Err(RecordsError::Missing("the epoch of a pending commit").into());
+            };
+            let stored = PendingCommit {
+                message: record.message,
+                authenticated_data: record.authenticated_data,
+                welcome: record.welcome,
+                parent: record.parent,
+                edge: record.edge,
+                commit: record.commit,
+                made: Time(record.made),
+                input: record.input,
+                references: record.references,
+                given_up: record.given_up,
+                epoch,
+            };
+            pending.insert(CommitId::from(commit), stored);
+        }
+        Ok(pending)
+    }
+
+    fn by_commit<T>(
+        &self,
+        kind: Kind,
+        read: impl Fn(&[u8]) -> Result<T, RecordsError>,
+    ) -> Result<BTreeMap<CommitId, T>, RecordsError> {
+        let records = self.records.of_kind(kind);
+        records.map(|(commit, bytes)| Ok((CommitId::from(commit), read(bytes)?))).collect()
+    }
+
+    /// Every record belongs to something: one that does not is what is left of something that is missing.
+    fn check_all_used(&self, group: &Group) -> Result<(), RecordsError> {
+        let mut written = BTreeMap::new();
+        group.snapshot().replay_into(&mut written);
+        if written.len() != self.records.0.len()
+            || !self.records.0.keys().all(|key| written.contains_key(*key))
+        {
+            return Err(RecordsError::Inconsistent("a record that nothing refers to"));
+        }
+        Ok(())
+    }
+
     fn state(&mut self, id: &EpochId) -> Result<State, Error> {
         let Some(bytes) = self.records.get(Key::Epoch(id)) else { return Ok(State::Known) };
         let stored = StoredEpoch::from_record(bytes)?;
@@ -178,11 +308,9 @@ impl Loader<'_> {
         let messages = self.messages(id, tree.size().leaves())?;
         let (reading, processing) = stored.into_reading(suite, tree, messages);
         let Some(processing) = processing else { return Ok(State::Readable(Box::new(reading))) };
-        let init = self.records.get(Key::Init(id)).ok_or(RecordsError::Missing("an epoch's init secret"))?;
-        let next_init: NextInit = decode("an epoch's init secret", init)?;
-        if !next_init.fits(&suite, self.schedule) {
-            return Err(RecordsError::Inconsistent("an epoch's init secret").into());
-        }
+        let init = self.records.with_prefix([b"i", id.as_bytes()].concat());
+        let next_init = NextInit::from_records(&suite, self.schedule, init)
+            .map_err(|e| RecordsError::Malformed("an epoch's init secret", e))?;
         let proposals = self.proposals(id)?;
         let epoch: Epoch = processing.into_epoch(id.clone(), reading, next_init, proposals)?;
         Ok(State::Full(Box::new(epoch)))
@@ -206,86 +334,121 @@ impl Loader<'_> {
 }
 
 impl Group {
-    pub(super) fn record(&self, head: &EpochId) -> Zeroizing<Vec<u8>> {
+    pub(super) fn record(&self, state: &GroupState) -> Vec<u8> {
+        let mut out = FORMAT.to_bytes();
         let record = GroupRecord {
-            format: FORMAT,
             cipher_suite: self.suite.code(),
             is_dmls: self.config.schedule == KeySchedule::Dmls,
             group_id: self.group_id.clone(),
-            head: head.clone(),
+            state: state.clone(),
         };
-        to_secret_bytes(&record, 256)
+        record.encode(&mut out);
+        out
     }
 
     /// Everything, as changes to an empty map: for a copy, or to compare.
     pub fn snapshot(&self) -> Changes {
-        let mut plan = Plan::default();
-        let empty = TreeStore::default();
-        plan.everything(self, &empty);
-        plan.into_parts().0
+        let mut out = Writer::new();
+        let stored = TreeStore::default();
+        for (id, vertex) in self.graph.forks().iter() {
+            write_vertex(self, &stored, id, vertex, &mut out);
+        }
+        for (commit, pending) in &self.pending {
+            out.changes.put(Key::Pending(commit), pending.record(pending.given_up));
+            write_epoch(self, &stored, &pending.epoch, &mut out);
+        }
+        let changes = &mut out.changes;
+        self.welcomes.iter().for_each(|(commit, welcome)| changes.put(Key::Welcome(commit), welcome.clone()));
+        self.removals
+            .iter()
+            .for_each(|(commit, removal)| changes.put(Key::Removal(commit), removal.record()));
+        let forks = self.graph.forks();
+        forks.finals().iter().for_each(|commit| changes.put(Key::Final(commit), Vec::new()));
+        forks.blocked().iter().for_each(|commit| changes.put(Key::Blocked(commit), Vec::new()));
+        self.held.iter().for_each(|(order, held)| changes.put(Key::Held(order), held.to_bytes()));
+        changes.put(Key::Group, self.record(&self.state));
+        out.changes
     }
 
     /// Comes back from storage: all records that all changes of this group left behind.
     pub fn load(records: &BTreeMap<Vec<u8>, Vec<u8>>, config: Config) -> Result<Self, Error> {
-        let records = Records(records);
-        let bytes = records.get(Key::Group).ok_or(RecordsError::Missing("the group"))?;
-        let group: GroupRecord = decode("the group", bytes)?;
-        if group.format != FORMAT {
-            return Err(RecordsError::Inconsistent("the format of a later version").into());
-        }
+        let records = Records::new(records)?;
+        let group = group_record(&records)?;
         if group.is_dmls != (config.schedule == KeySchedule::Dmls) {
-            return Err(Rule::KeySchedule.into());
+            return Err(RecordsError::Schedule.into());
         }
         let code = group.cipher_suite;
         let suite = config.provider.suite(code).ok_or(Unsupported::CipherSuite(code))?;
         let mut loader = Loader { suite, records, trees: TreeLoader::default(), schedule: config.schedule };
-
-        let mut nodes = BTreeMap::new();
-        for (id, bytes) in loader.records.with_prefix(vec![b'n']).collect::<Vec<_>>() {
-            let id = EpochId::from(id);
-            let state = loader.state(&id)?;
-            nodes.insert(id, Node::from_record(decode("a node of the graph", bytes)?, state));
-        }
-        let mut pending = BTreeMap::new();
-        for (commit, bytes) in loader.records.with_prefix(vec![b'o']).collect::<Vec<_>>() {
-            let record: PendingRecord = decode("a pending commit", bytes)?;
-            let state = loader.state(&record.id)?;
-            if !matches!(state, State::Full(_)) {
-                return Err(RecordsError::Missing("the epoch of a pending commit").into());
-            }
-            let node = Node::from_record(record.node, state);
-            let stored =
-                PendingCommit { message: record.message, welcome: record.welcome, id: record.id, node };
-            pending.insert(CommitId::from(commit), stored);
-        }
-        let mut held = HeldMessages::default();
-        for (hash, bytes) in loader.records.with_prefix(vec![b'h']) {
-            held.insert(hash.to_vec(), decode::<HeldMessage>("a held message", bytes)?);
-        }
-        let graph = Graph::from_nodes(nodes, group.head).ok_or(RecordsError::Missing("the head"))?;
+        let graph = loader.graph(&group.state.head)?;
+        let pending = loader.pending()?;
         let mut loaded = Self {
             suite,
             config,
             group_id: group.group_id,
             graph,
+            state: group.state,
             pending,
-            held,
+            welcomes: loader.by_commit(Kind::Welcome, |bytes| Ok(bytes.to_vec()))?,
+            removals: loader.by_commit(Kind::Removal, |bytes| decode("a removal", bytes))?,
+            held: HeldMessages::default(),
             trees: TreeStore::default(),
+            moved: None,
         };
+        for (order, bytes) in loader.records.of_kind(Kind::Held) {
+            let order = order.try_into().map_err(|_| RecordsError::Damaged("a held message"))?;
+            loaded.held.insert(u64::from_be_bytes(order), decode::<HeldMessage>("a held message", bytes)?);
+        }
+        loaded.wake_all();
+        loaded.say_again(&loader.records)?;
         loaded.count_trees();
+        loader.check_all_used(&loaded)?;
+        let head = loaded.state.head.clone();
+        loaded.track_moved(&head);
         Ok(loaded)
+    }
+
+    fn wake_all(&mut self) {
+        let waits: BTreeSet<_> = self.held.iter().map(|(_, held)| held.waits_for.clone()).collect();
+        for waits_for in waits {
+            if self.wait_is_over(&waits_for) {
+                self.held.wake(&waits_for);
+            }
+        }
+    }
+
+    /// What the delivery service and the caller had said of commits.
+    fn say_again(&mut self, records: &Records<'_>) -> Result<(), RecordsError> {
+        let commits = |kind| records.of_kind(kind).map(|(commit, _)| CommitId::from(commit));
+        let standing = self.removals.values().filter(|removal| removal.stands);
+        let standing: Vec<_> =
+            standing.map(|removal| (removal.parent.clone(), removal.edge.clone())).collect();
+        self.graph.change(|forks| {
+            commits(Kind::Final).for_each(|commit| forks.finalize(&commit));
+            commits(Kind::Blocked).for_each(|commit| forks.block(&commit));
+            standing.into_iter().for_each(|(parent, edge)| forks.add_dead_end(&parent, edge));
+        });
+        Ok(())
     }
 
     /// Counts how often each stored tree node is used.
     fn count_trees(&mut self) {
         let mut uses = TreeUses::default();
         let mut ignored = Changes::default();
-        let pending = self.pending.values().map(|pending| &pending.node);
-        for node in self.graph.nodes().map(|(_, node)| node).chain(pending) {
-            if let Some(public) = node.public() {
-                self.trees.retain(&self.suite, &public.tree, &mut uses, &mut ignored);
-            }
+        let retained = self.graph.forks().iter().filter_map(|(_, vertex)| vertex.value.public());
+        for public in retained.chain(self.pending.values().map(|pending| pending.epoch.public())) {
+            self.trees.retain(&self.suite, &public.tree, &mut uses, &mut ignored);
         }
         self.trees.apply(uses);
     }
+}
+
+fn group_record(records: &Records<'_>) -> Result<GroupRecord, RecordsError> {
+    let bytes = records.get(Key::Group).ok_or(RecordsError::Missing("the group"))?;
+    let (format, rest) = bytes.split_at_checked(2).ok_or(RecordsError::Damaged("the group"))?;
+    let format = u16::from_be_bytes([format[0], format[1]]);
+    if format != FORMAT {
+        return Err(RecordsError::Format(format));
+    }
+    decode("the group", rest)
 }

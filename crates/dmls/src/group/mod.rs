@@ -1,18 +1,23 @@
 //! A group: the graph of its epochs and the head (draft s2, s3, s6).
 //!
-//! Every operation first gives a [`Step`]: what will happen, and the [`Changes`] to write. Nothing happens before
-//! [`Step::apply`]; a step that is dropped leaves the group as it was.
+//! Every operation gives a [`Step`]: what will happen, and the [`Changes`] to write. Nothing happens before
+//! [`Step::persist`]; a step that is dropped leaves the group as it was.
 
+mod branch;
 mod changes;
+mod classify;
 mod effect;
-mod fork_choice;
+mod epoch_ref;
 mod graph;
 mod held;
 mod load;
 mod message;
+mod network;
 mod outcome;
 mod outside;
 mod receive;
+mod removal;
+mod retention;
 mod send;
 mod start;
 mod step;
@@ -23,58 +28,91 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 pub use changes::Changes;
-pub use fork_choice::{Candidate, ForkChoice, HighestConfirmationTag};
+pub use classify::{MessageKind, classify};
+pub use epoch_ref::{EpochRef, MemberFacts};
+pub use graph::Level;
 pub use message::DmlsMessage;
+pub use network::{Network, Turn};
 pub use outcome::{
-    Application, EpochInfo, Held, Lost, NewEpoch, Outcome, ReceivedProposal, Removed, Resumed, SentCommit,
+    Application, Bundle, Deleted, EpochDeleted, Held, Lost, LostCommit, NewEpoch, Outcome, ReceivedProposal,
+    Removed, Resumed, RolledBack, SentCommit, Stranded, WaitsFor, Why,
 };
 pub use outside::GroupPlace;
-pub use receive::Arrival;
-pub use send::{CommitBuilder, SentProposal};
+pub use send::{CommitBuilder, Committed, MessageBuilder, SentProposal};
 pub use start::{ExternalJoinOptions, Founding};
 pub use step::Step;
 
-pub(crate) use graph::{Graph, Node, State};
 #[cfg(feature = "vectors")]
-pub(crate) use {start::joiner_psk, step::Plan};
+pub(crate) use {
+    branch::PendingCommit,
+    effect::Effect,
+    receive::next_proposal_order,
+    start::{Root, joiner_psk},
+    step::Decision,
+};
 
-use crate::codec::opaque_type;
 use crate::config::Config;
 use crate::crypto::{Secret, Suite};
-use crate::epoch::{Epoch, Member, Rules};
-use crate::error::{Error, Usage};
-use crate::framing::MlsMessage;
-use crate::key_schedule::{EpochId, ExportedSecret, PskLookup};
+use crate::epoch::{Epoch, Rules};
+use crate::error::Usage;
+use crate::key_schedule::{CommitId, EpochId, PskLookup};
 use crate::message::{PreSharedKeyId, Psk, ResumptionPskUsage};
 use crate::time::Time;
-use crate::tree::LeafIndex;
+#[cfg(not(feature = "vectors"))]
+use branch::PendingCommit;
+use graph::Graph;
 use held::HeldMessages;
+use removal::Removal;
+use retention::Moved;
 use tree_store::TreeStore;
 
-opaque_type! {
-    /// Names a commit: the hash of its MLSMessage.
-    pub struct CommitId;
-}
-
 /// One client's view of a group.
+///
+/// The order of calls, for everything that changes it:
+///
+/// 1. An operation (`receive`, `send`, `commit().stage()`, ..) gives a [`Step`]: an outcome and [`Changes`].
+/// 2. [`Step::persist`] writes both in one transaction of yours, and applies the step. Only then send what the outcome holds.
+/// 3. A commit is *staged* first, with [`CommitBuilder::stage`]. It is kept until the delivery service accepts it: then
+///    [`Group::confirm`] it, or [`Group::abandon`] it. Who has nobody to ask uses [`CommitBuilder::stage_confirmed`], and
+///    sends the commit afterwards.
+/// 4. After a step with a new epoch or proposal, [`Group::resume`] gives what waited for it, one step for each message;
+///    [`Group::deliver`] does that by itself.
+/// 5. After a restart, [`Group::load`] the records; send [`Group::pending`] and [`Group::unsent_welcomes`] again.
 pub struct Group {
     suite: Suite,
     config: Config,
     group_id: Vec<u8>,
     graph: Graph,
+    state: GroupState,
     /// Own commits that are not confirmed, each with its epoch.
     pending: BTreeMap<CommitId, PendingCommit>,
+    /// Of own commits that are confirmed.
+    welcomes: BTreeMap<CommitId, Vec<u8>>,
+    /// Commits that say that they remove us.
+    removals: BTreeMap<CommitId, Removal>,
     held: HeldMessages,
     trees: TreeStore,
+    /// Once it is needed to choose what to evict.
+    moved: Option<Moved>,
 }
 
-/// A commit of ours that may still lose.
-pub(crate) struct PendingCommit {
+/// What is small and changes often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct GroupState {
+    pub head: EpochId,
+    pub network: Network,
+    /// The external commit by which we joined, until it is confirmed.
+    pub joining: Option<Joining>,
+    /// The old group's key that the Welcome named (RFC 9420 s11.2, s11.3).
+    pub successor_of: Option<Psk>,
+}
+
+/// An external commit that began this group here, and may still lose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Joining {
+    pub commit: CommitId,
     /// As it is sent.
     pub message: Vec<u8>,
-    pub welcome: Option<Vec<u8>>,
-    pub id: EpochId,
-    pub node: Node,
 }
 
 impl Group {
@@ -93,96 +131,52 @@ impl Group {
         &self.config
     }
 
-    /// The epoch in which we send: of all epochs that we hold, the one that the fork choice leads to.
-    pub fn head(&self) -> &EpochId {
-        self.graph.head()
+    /// The epoch in which we send: the one to which the fork choice leads, of those that are [`Level::Full`].
+    pub fn head(&self) -> EpochRef<'_> {
+        self.epoch(&self.state.head).expect("the head is in the graph")
     }
 
-    /// All epochs that can still be read or more, parents first.
-    pub fn epochs(&self) -> Vec<EpochInfo> {
-        self.graph.infos()
+    /// One epoch of the graph, whatever is left of it.
+    pub fn epoch(&self, id: &EpochId) -> Option<EpochRef<'_>> {
+        EpochRef::new(self, id)
     }
 
-    /// One epoch, if it is retained.
-    pub fn epoch(&self, id: &EpochId) -> Option<EpochInfo> {
-        self.graph.info(id)
+    /// All epochs of the graph, also those of which only the name is left; parents first.
+    pub fn epochs(&self) -> impl Iterator<Item = EpochRef<'_>> {
+        let mut ids: Vec<_> = self.graph.forks().iter().map(|(id, vertex)| (vertex.number, id)).collect();
+        ids.sort_unstable();
+        ids.into_iter().filter_map(|(_, id)| self.epoch(id))
     }
 
-    /// Whether the winning branch removed us: we can go on on another branch, but the others won't.
-    pub fn is_removed(&self) -> bool {
-        self.graph.is_removed(&*self.config.fork_choice)
-    }
-
-    /// The members of the head.
-    pub fn members(&self) -> Vec<Member> {
-        self.members_of(self.head()).unwrap_or_default()
-    }
-
-    /// The members of an epoch.
-    pub fn members_of(&self, id: &EpochId) -> Option<Vec<Member>> {
-        let public = self.graph.node(id)?.public()?;
-        let members = public.tree.leaves();
-        Some(members.map(|(leaf, node)| Member { leaf, credential: node.credential.clone() }).collect())
-    }
-
-    /// The extensions of the head's GroupContext, for a commit that replaces them.
-    pub fn context_extensions(&self) -> crate::extension::Extensions {
-        self.head_epoch().context().extensions.clone()
-    }
-
-    /// Our place in the head.
-    pub fn own_leaf(&self) -> LeafIndex {
-        self.head_epoch().own_leaf()
-    }
-
-    /// Own commits that are neither confirmed nor lost, with their messages: send them again after a restart.
+    /// Own commits that are neither confirmed nor lost nor given up, with their messages: send them again after a restart.
     pub fn pending(&self) -> impl Iterator<Item = (&CommitId, &[u8])> {
-        self.pending.iter().map(|(id, pending)| (id, &pending.message[..]))
+        let staged = self.pending.iter().filter(|(_, pending)| !pending.given_up);
+        let joining = self.state.joining.iter().map(|joining| (&joining.commit, &joining.message[..]));
+        staged.map(|(id, pending)| (id, &pending.message[..])).chain(joining)
+    }
+
+    /// Welcomes of own commits that are confirmed and on the way to the head: send them, then say so by
+    /// [`Group::welcome_sent`].
+    pub fn unsent_welcomes(&self) -> impl Iterator<Item = (&CommitId, &[u8])> {
+        let is_on_way = |commit: &CommitId| {
+            self.graph.forks().by_commit(commit).is_some_and(|id| self.graph.forks().is_on_way(id))
+        };
+        let welcomes = self.welcomes.iter().filter(move |(commit, _)| is_on_way(commit));
+        welcomes.map(|(commit, welcome)| (commit, &welcome[..]))
+    }
+
+    /// A Welcome was sent: it is not kept any longer.
+    pub fn welcome_sent(&mut self, commit: &CommitId) -> Result<Step<'_, ()>, crate::Error> {
+        if !self.welcomes.contains_key(commit) {
+            return Err(Usage::UnknownCommit.into());
+        }
+        let effects = vec![effect::Effect::Welcome(commit.clone(), None)];
+        Ok(step::Decision::new((), effects).into_step(self))
     }
 
     /// How many messages wait for their epoch or for a proposal.
     pub fn held(&self) -> usize {
         self.held.len()
-    }
-
-    /// A secret for the application from the head (RFC 9420 s8.5).
-    pub fn export(&self, label: &str, context: &[u8], length: usize) -> Result<ExportedSecret, Error> {
-        self.export_at(&self.head().clone(), label, context, length)
-    }
-
-    /// A secret for the application from a given epoch.
-    pub fn export_at(
-        &self,
-        id: &EpochId,
-        label: &str,
-        context: &[u8],
-        length: usize,
-    ) -> Result<ExportedSecret, Error> {
-        if length > 255 * self.suite.nh() {
-            return Err(Usage::ExporterLength.into());
-        }
-        Ok(self.full(id)?.secrets.exporter.export(&self.suite, label, context, length))
-    }
-
-    /// Two members who compare it know that they are in the same epoch (RFC 9420 s8.7).
-    pub fn epoch_authenticator(&self) -> &[u8] {
-        self.head_epoch().secrets.epoch_authenticator.as_bytes()
-    }
-
-    /// A MLSMessage(GroupInfo) of the head for external joiners (RFC 9420 s12.4.3.2).
-    pub fn group_info(&self, now: Time) -> Result<Vec<u8>, Error> {
-        self.group_info_at(&self.head().clone(), now)
-    }
-
-    /// A MLSMessage(GroupInfo) of a given epoch.
-    pub fn group_info_at(&self, id: &EpochId, now: Time) -> Result<Vec<u8>, Error> {
-        let info = self.full(id)?.group_info(self.rules(now), true)?;
-        Ok(crate::codec::Encode::to_bytes(&MlsMessage::GroupInfo(Box::new(info))))
-    }
-
-    /// The ratchet tree of an epoch, for joiners who don't find it in the GroupInfo (RFC 9420 s12.4.3.3).
-    pub fn ratchet_tree(&self, id: &EpochId) -> Option<Vec<u8>> {
-        Some(crate::codec::Encode::to_bytes(&self.graph.node(id)?.public()?.tree))
     }
 
     #[cfg(feature = "vectors")]
@@ -196,18 +190,16 @@ impl Group {
 
     /// An epoch that can process and make commits.
     pub(crate) fn full(&self, id: &EpochId) -> Result<&Epoch, Usage> {
-        match self.graph.node(id).map(|node| &node.state) {
-            Some(State::Full(epoch)) => Ok(epoch),
-            Some(State::Readable(_)) => Err(Usage::EpochNotFull),
-            Some(State::Known) | None => Err(Usage::UnknownEpoch),
-        }
+        let node = self.graph.node(id).ok_or(Usage::UnknownEpoch)?;
+        node.full().ok_or(Usage::EpochNotFull)
     }
 
     pub(crate) fn head_epoch(&self) -> &Epoch {
-        match &self.graph.node(self.head()).expect("the head is in the graph").state {
-            State::Full(epoch) => epoch,
-            _ => unreachable!("the head is a full epoch"),
-        }
+        self.full(&self.state.head).expect("the head is a full epoch")
+    }
+
+    pub(crate) fn is_linear(&self) -> bool {
+        self.config.schedule == crate::KeySchedule::Rfc9420
     }
 
     /// Finds a pre-shared key as seen from an epoch: resumption keys on its own branch (R11).
@@ -226,7 +218,7 @@ impl Group {
     }
 
     /// Calls `f` with the pre-shared keys as seen from an epoch.
-    fn with_psks<T>(&self, from: &EpochId, f: impl FnOnce(PskLookup<'_>) -> T) -> T {
+    pub(crate) fn with_psks<T>(&self, from: &EpochId, f: impl FnOnce(PskLookup<'_>) -> T) -> T {
         f(PskLookup(&|id| self.psk(from, id)))
     }
 }
@@ -235,7 +227,7 @@ impl fmt::Debug for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Group")
             .field("suite", &self.suite)
-            .field("head", self.head())
+            .field("head", &self.state.head)
             .field("pending", &self.pending.len())
             .field("held", &self.held.len())
             .finish_non_exhaustive()

@@ -2,7 +2,7 @@
 
 use crate::codec::{Decode, Encode};
 use crate::crypto::Suite;
-use crate::error::{Error, Rule, Unsupported, Usage};
+use crate::error::{Error, Rule, Unsupported};
 use crate::framing::{AuthenticatedContent, Content, FramedContent, MlsMessage, PublicMessage, Sender};
 use crate::identity::{Identity, OwnKeyPackage};
 use crate::key_schedule::{EpochId, GroupContext};
@@ -23,7 +23,7 @@ impl GroupPlace {
     /// From a MLSMessage(GroupInfo). What it says is not verified here: a proposal for a false place is merely refused.
     pub fn from_group_info(group_info: &[u8]) -> Result<Self, Error> {
         let MlsMessage::GroupInfo(info) = MlsMessage::from_bytes(group_info)? else {
-            return Err(Usage::MessageKind.into());
+            return Err(Rule::MessageKind.into());
         };
         let dmls_epoch = info.extensions.data(ExtensionType::DMLS_EPOCH).map(EpochId::from);
         Ok(Self { context: info.group_context, dmls_epoch })

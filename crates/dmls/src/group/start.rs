@@ -8,46 +8,61 @@ use crate::codec::{Decode, Encode};
 use crate::config::Config;
 use crate::epoch::{self, CommitSummary, Epoch, ExternalRequest, NewGroupOptions, Rules};
 use crate::error::{Error, Limit, Rule, Usage};
+use crate::forks::{Edge, Vertex};
 use crate::framing::MlsMessage;
 use crate::identity::{Identity, OwnKeyPackage};
 use crate::key_schedule::{EpochId, KeySchedule, PskLookup};
 use crate::message::{PreSharedKeyId, Psk};
 use crate::time::Time;
 
+use super::branch::{PendingCommit, choice_in};
+use super::effect::{Effect, Writer, write_vertex};
+use super::graph::Node;
 use super::held::HeldMessages;
-use super::step::Plan;
+use super::outcome::{NewEpoch, SentCommit};
+use super::step::{Decision, Step};
 use super::tree_store::TreeStore;
-use super::{Changes, CommitId, Graph, Group, Node};
+use super::{Changes, DmlsMessage, Graph, Group, GroupState, Joining, Network};
 
-/// A group that is about to begin: write the changes, then take it.
-#[must_use = "the group begins when its changes are written and it is taken by `apply`"]
+/// A group that is about to begin: [`persist`](Founding::persist) it.
+#[must_use = "the group begins when it is persisted"]
 #[derive(Debug)]
 pub struct Founding {
     group: Group,
     changes: Changes,
-    commit: Option<Vec<u8>>,
-    pub(super) successor_of: Option<Psk>,
+    group_info: Option<Vec<u8>>,
 }
 
 impl Founding {
-    /// What to write first.
+    /// Writes the first records and gives the group. If `write` fails, there is none.
+    pub fn persist<E>(self, write: impl FnOnce(&Changes) -> Result<(), E>) -> Result<Group, E> {
+        write(&self.changes)?;
+        Ok(self.group)
+    }
+
+    /// The group without writing anything. For tests, and for callers who have written [`Founding::changes`] by themselves.
+    pub fn apply_unsaved(self) -> Group {
+        self.group
+    }
+
+    /// What to write.
     pub fn changes(&self) -> &Changes {
         &self.changes
     }
 
-    /// The external commit to send to all members, if we join by one.
+    /// The external commit to send to all members, if we join by one: it is in [`Group::pending`], too, until it is confirmed.
     pub fn commit(&self) -> Option<&[u8]> {
-        self.commit.as_deref()
+        self.group.state.joining.as_ref().map(|joining| &joining.message[..])
+    }
+
+    /// Of a group that we create: its first MLSMessage(GroupInfo), whose hash names epoch 0 (R15).
+    pub fn group_info(&self) -> Option<&[u8]> {
+        self.group_info.as_deref()
     }
 
     /// The group, to look at.
     pub fn group(&self) -> &Group {
         &self.group
-    }
-
-    /// The group.
-    pub fn apply(self) -> Group {
-        self.group
     }
 }
 
@@ -88,8 +103,9 @@ impl Group {
         now: Time,
         rng: &mut dyn CryptoRng,
     ) -> Result<Founding, Error> {
-        let epoch = epoch::create(&config, now, identity, options, rng)?;
-        Ok(Self::begin(config, None, None, Box::new(epoch), None))
+        let new = epoch::create(&config, now, identity, options, rng)?;
+        let founding = Self::begin(config, Root::default(), new.epoch, now);
+        Ok(Founding { group_info: Some(new.group_info), ..founding })
     }
 
     /// Joins by a MLSMessage(Welcome). `ratchet_tree` is needed where the Welcome does not hold it. Check that you are in
@@ -102,12 +118,12 @@ impl Group {
         now: Time,
     ) -> Result<Founding, Error> {
         let MlsMessage::Welcome(welcome) = decode(&config, welcome)? else {
-            return Err(Usage::MessageKind.into());
+            return Err(Rule::MessageKind.into());
         };
         let rules = Rules::new(&config, now);
         let psks = PskLookup(&|id| joiner_psk(&config, id));
         let (epoch, successor_of) = epoch::join(rules, own, &welcome, ratchet_tree, psks)?;
-        Ok(Founding { successor_of, ..Self::begin(config, None, None, Box::new(epoch), None) })
+        Ok(Self::begin(config, Root { successor_of, ..Root::default() }, epoch, now))
     }
 
     /// Joins by ourselves with a MLSMessage(GroupInfo) (RFC 9420 s12.4.3.2). A former self with the same signature key is
@@ -120,8 +136,142 @@ impl Group {
         now: Time,
         rng: &mut dyn CryptoRng,
     ) -> Result<Founding, Error> {
-        let MlsMessage::GroupInfo(info) = decode(&config, group_info)? else {
-            return Err(Usage::MessageKind.into());
+        let external = External::new(identity, group_info, options, &config, now, rng)?;
+        let root = Root {
+            joining: Some(Joining { commit: external.edge.commit.clone(), message: external.message }),
+            parent: external.parent,
+            edge: Some(external.edge),
+            commit: Some(external.commit),
+            successor_of: None,
+        };
+        Ok(Self::begin(config, root, external.epoch, now))
+    }
+
+    /// Joins again by an external commit, into the graph that we have: its parent may be an epoch that we hold, that we know, or that
+    /// we never saw. Our old self is removed by the same commit, if it has the same signature key. What we hold stays. The commit
+    /// is pending: send it, and confirm it when it is accepted.
+    pub fn rejoin(
+        &mut self,
+        identity: &Identity,
+        group_info: &[u8],
+        options: ExternalJoinOptions<'_>,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Step<'_, SentCommit>, Error> {
+        let authenticated_data = options.authenticated_data.clone();
+        let external = External::new(identity, group_info, options, &self.config, now, rng)?;
+        if external.epoch.context().group_id != self.group_id {
+            return Err(Rule::GroupId.into());
+        }
+        if external.epoch.suite().code() != self.suite.code() {
+            return Err(Rule::GroupInfoSuite.into());
+        }
+        let pending = PendingCommit {
+            message: external.message,
+            authenticated_data,
+            welcome: None,
+            parent: external.parent,
+            edge: external.edge,
+            commit: external.commit,
+            made: now,
+            input: None,
+            references: Vec::new(),
+            given_up: false,
+            epoch: external.epoch,
+        };
+        let sent = pending.sent();
+        let effect = Effect::Pending(sent.id.clone(), Box::new(pending));
+        Ok(Decision::new(sent, vec![effect]).into_step(self))
+    }
+
+    /// The external commit by which we joined is accepted.
+    pub(super) fn decide_joined(&self) -> Result<Decision<NewEpoch>, Usage> {
+        let joined = self
+            .state
+            .joining
+            .as_ref()
+            .and_then(|joining| self.epoch(self.graph.forks().by_commit(&joining.commit)?));
+        let outcome = joined.and_then(NewEpoch::joined).ok_or(Usage::UnknownCommit)?;
+        let state = Some(GroupState { joining: None, ..self.state.clone() });
+        Ok(Decision { outcome, effects: Vec::new(), state })
+    }
+
+    /// A group whose graph begins with one epoch.
+    pub(crate) fn begin(config: Config, root: Root, epoch: Box<Epoch>, now: Time) -> Founding {
+        let suite = *epoch.suite();
+        let group_id = epoch.context().group_id.clone();
+        let id = epoch.id.clone();
+        let (number, choice) = (epoch.context().epoch, choice_in(&epoch.context().extensions));
+        let edge = edge_to(&epoch);
+        let node = Node::new(root.commit, now, epoch);
+        let edge = root.edge.unwrap_or(edge);
+        let vertex = Vertex::new(root.parent, number, edge, choice, node);
+        let mut group = Group {
+            suite,
+            config,
+            group_id,
+            graph: Graph::new(id.clone(), vertex),
+            state: GroupState {
+                head: id.clone(),
+                network: Network::Split,
+                joining: root.joining,
+                successor_of: root.successor_of,
+            },
+            pending: BTreeMap::new(),
+            welcomes: BTreeMap::new(),
+            removals: BTreeMap::new(),
+            held: HeldMessages::default(),
+            trees: TreeStore::default(),
+            moved: None,
+        };
+        let mut writer = Writer::new();
+        if let Some(vertex) = group.graph.vertex(&id) {
+            write_vertex(&group, &group.trees, &id, vertex, &mut writer);
+        }
+        writer.changes.put(super::changes::Key::Group, group.record(&group.state));
+        group.trees.apply(writer.uses);
+        Founding { group, changes: writer.changes, group_info: None }
+    }
+}
+
+/// How the first epoch of a graph came to be.
+#[derive(Default)]
+pub(crate) struct Root {
+    pub parent: Option<EpochId>,
+    /// Of an external commit of ours; otherwise its siblings are not known, and nothing compares it with them.
+    pub edge: Option<Edge>,
+    pub commit: Option<CommitSummary>,
+    pub joining: Option<Joining>,
+    pub successor_of: Option<Psk>,
+}
+
+/// The edge to an epoch of whose commit we know nothing else. If not even its name is known, because whoever let us in does
+/// not say it, the epoch's own name stands for it.
+fn edge_to(epoch: &Epoch) -> Edge {
+    let commit = epoch.commit_id.clone().unwrap_or_else(|| epoch.id.as_bytes().into());
+    Edge { commit, tag: epoch.public().confirmation_tag.clone(), committer: None, removes: Vec::new() }
+}
+
+/// An external commit of ours.
+struct External {
+    message: Vec<u8>,
+    parent: Option<EpochId>,
+    edge: Edge,
+    commit: CommitSummary,
+    epoch: Box<Epoch>,
+}
+
+impl External {
+    fn new(
+        identity: &Identity,
+        group_info: &[u8],
+        options: ExternalJoinOptions<'_>,
+        config: &Config,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Self, Error> {
+        let MlsMessage::GroupInfo(info) = decode(config, group_info)? else {
+            return Err(Rule::MessageKind.into());
         };
         let nonce_length = identity.suite().nh();
         let mut fresh = |psk| {
@@ -131,49 +281,26 @@ impl Group {
         };
         let psks = options.psks.into_iter().map(&mut fresh).collect();
         let request = ExternalRequest { psks, authenticated_data: options.authenticated_data };
-        let lookup = PskLookup(&|id| joiner_psk(&config, id));
-        let rules = Rules::new(&config, now);
-        let joined =
-            epoch::join_external(rules, identity, &info, options.ratchet_tree, request, lookup, rng)?;
+        let lookup = PskLookup(&|id| joiner_psk(config, id));
+        let rules = Rules::new(config, now);
+        let suite = info.suite(rules)?;
+        let info = info.verify(rules, suite, options.ratchet_tree)?;
+        let joined = epoch::join_external(rules, identity, &info, request, lookup, rng)?;
         let parent = options.epoch.or(joined.parent);
         if config.schedule == KeySchedule::Dmls && parent.is_none() {
             return Err(Rule::EpochHeader.into());
         }
-        Ok(Self::begin(config, parent, Some(joined.summary), joined.epoch, Some(joined.message)))
+        let removes: Vec<_> = joined.summary.removed.iter().map(|member| member.leaf).collect();
+        let edge = Edge { committer: removes.first().copied(), removes, ..edge_to(&joined.epoch) };
+        let message = wrap(joined.message, parent.as_ref());
+        Ok(Self { message, parent, edge, commit: joined.summary, epoch: joined.epoch })
     }
+}
 
-    /// A group whose graph begins with one epoch.
-    pub(crate) fn begin(
-        config: Config,
-        parent: Option<EpochId>,
-        summary: Option<CommitSummary>,
-        epoch: Box<Epoch>,
-        commit: Option<MlsMessage>,
-    ) -> Founding {
-        let suite = *epoch.suite();
-        let group_id = epoch.context().group_id.clone();
-        let id = epoch.id.clone();
-        let made_by = summary.zip(commit.as_ref()).map(|(summary, message)| {
-            let commit_id: CommitId = suite.hash(&[&message.to_bytes()]).into();
-            (commit_id, summary)
-        });
-        let node = Node::new(parent.clone(), made_by, epoch);
-        let mut group = Group {
-            suite,
-            config,
-            group_id,
-            graph: Graph::new(id, node),
-            pending: BTreeMap::new(),
-            held: HeldMessages::default(),
-            trees: TreeStore::default(),
-        };
-        let mut plan = Plan::default();
-        plan.everything(&group, &TreeStore::default());
-        let (changes, effects) = plan.into_parts();
-        for effect in effects {
-            group.apply(effect);
-        }
-        let commit = commit.map(|message| group.wrap(message, &parent.unwrap_or_default()));
-        Founding { group, changes, commit, successor_of: None }
+/// A message as it travels, in the group's key schedule: with a header only where epochs have names.
+fn wrap(message: MlsMessage, parent: Option<&EpochId>) -> Vec<u8> {
+    match parent {
+        Some(parent) => DmlsMessage { message, dmls_epoch: parent.clone() }.to_bytes(),
+        None => message.to_bytes(),
     }
 }

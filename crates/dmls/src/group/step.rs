@@ -1,46 +1,48 @@
-//! A decision that was not carried out yet, and the plan that it is made of.
+//! A decision that was not carried out yet.
 
-use zeroize::Zeroizing;
+use super::changes::Changes;
+use super::effect::{Effect, Writer};
+use super::tree_store::TreeUses;
+use super::{Group, GroupState};
 
-use crate::crypto::{ProposalRef, Tag};
-use crate::epoch::{Epoch, Reading, StoredProposal};
-use crate::key_schedule::EpochId;
-use crate::pprf::Puncture;
-use crate::secret_tree::Advance;
-
-use super::changes::{Changes, Key};
-use super::effect::Effect;
-use super::held::HeldMessage;
-use super::tree_store::{TreeStore, TreeUses};
-use super::{CommitId, Group, Node, PendingCommit, State};
-
-/// What an operation will do. Write [`Step::changes`] in one transaction, then [`Step::apply`]; or drop it, and nothing
-/// has happened. The group is borrowed meanwhile, so nothing can come between.
-#[must_use = "nothing has happened yet: write the changes and apply the step"]
+/// What an operation will do: [`persist`](Step::persist) it, or drop it and nothing has happened. The group is borrowed
+/// meanwhile, so nothing can come between.
+#[must_use = "nothing has happened yet: persist the step"]
 pub struct Step<'g, T> {
     group: &'g mut Group,
     changes: Changes,
     effects: Vec<Effect>,
+    uses: TreeUses,
     outcome: T,
 }
 
 impl<T> Step<'_, T> {
+    /// Writes and makes it happen: `write` gets the changes and the outcome, and stores both in one transaction. If it
+    /// fails, nothing has happened. A message in the outcome may leave only after the transaction.
+    pub fn persist<E>(self, write: impl FnOnce(&Changes, &T) -> Result<(), E>) -> Result<T, E> {
+        write(&self.changes, &self.outcome)?;
+        Ok(self.apply_unsaved())
+    }
+
+    /// Makes it happen without writing anything: what is not on disk is lost at the next crash, and a message sent then
+    /// reuses its key. For tests, and for callers who have written [`Step::changes`] by themselves. It can't fail.
+    pub fn apply_unsaved(self) -> T {
+        let Self { group, effects, uses, outcome, .. } = self;
+        for effect in effects {
+            effect.apply(group);
+        }
+        group.trees.apply(uses);
+        outcome
+    }
+
     /// What will have happened. A message in it must not leave before the step is applied: its key would be used again.
     pub fn outcome(&self) -> &T {
         &self.outcome
     }
 
-    /// What to write first.
+    /// What to write.
     pub fn changes(&self) -> &Changes {
         &self.changes
-    }
-
-    /// Makes it happen. It can't fail.
-    pub fn apply(self) -> T {
-        for effect in self.effects {
-            self.group.apply(effect);
-        }
-        self.outcome
     }
 }
 
@@ -53,197 +55,43 @@ impl<T: std::fmt::Debug> std::fmt::Debug for Step<'_, T> {
     }
 }
 
-/// Effects with their records, while a step is being decided.
-#[derive(Default)]
-pub(crate) struct Plan {
-    changes: Changes,
-    effects: Vec<Effect>,
-    tree_uses: TreeUses,
+/// What was decided: the outcome, and what must be done for it.
+#[derive(Debug)]
+pub(crate) struct Decision<T> {
+    pub outcome: T,
+    pub effects: Vec<Effect>,
+    /// If it changes.
+    pub state: Option<GroupState>,
 }
 
-impl Plan {
-    pub(crate) fn into_parts(mut self) -> (Changes, Vec<Effect>) {
-        self.effects.push(Effect::TreeUses(self.tree_uses));
-        (self.changes, self.effects)
+impl<T> Decision<T> {
+    /// Nothing is to be done.
+    pub(crate) fn nothing(outcome: T) -> Self {
+        Self { outcome, effects: Vec::new(), state: None }
     }
 
-    pub(crate) fn into_step<T>(self, group: &mut Group, outcome: T) -> Step<'_, T> {
-        let (changes, effects) = self.into_parts();
-        Step { group, changes, effects, outcome }
+    pub(crate) fn new(outcome: T, effects: Vec<Effect>) -> Self {
+        Self { outcome, effects, state: None }
     }
 
-    pub(crate) fn advance(&mut self, epoch: &EpochId, advance: Option<Advance>) {
-        let Some(advance) = advance else { return };
-        for (place, record) in advance.records() {
-            match record {
-                Some(record) => self.changes.put(Key::Ratchet(epoch, place), record),
-                None => self.changes.delete(Key::Ratchet(epoch, place)),
-            }
+    /// With effects that come first.
+    pub(crate) fn after(mut self, first: impl IntoIterator<Item = Effect>) -> Self {
+        self.effects.splice(0..0, first);
+        self
+    }
+
+    pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> Decision<U> {
+        Decision { outcome: f(self.outcome), effects: self.effects, state: self.state }
+    }
+
+    pub(crate) fn into_step(self, group: &mut Group) -> Step<'_, T> {
+        let Self { outcome, mut effects, state } = self;
+        effects
+            .extend(state.filter(|state| *state != group.state).map(|state| Effect::State(Box::new(state))));
+        let mut writer = Writer::new();
+        for effect in &effects {
+            effect.write(group, &mut writer);
         }
-        self.effects.push(Effect::Advance(epoch.clone(), advance));
-    }
-
-    pub(crate) fn puncture(&mut self, epoch: &Epoch, puncture: Option<Puncture>) {
-        let Some(puncture) = puncture else { return };
-        self.changes.put(Key::Init(&epoch.id), epoch.next_init.record_after(&puncture));
-        self.effects.push(Effect::Puncture(epoch.id.clone(), puncture));
-    }
-
-    pub(crate) fn store_proposal(&mut self, epoch: &EpochId, reference: ProposalRef, stored: StoredProposal) {
-        self.changes.put(Key::Proposal(epoch, &reference), stored.record());
-        self.effects.push(Effect::StoreProposal(epoch.clone(), reference, Box::new(stored)));
-    }
-
-    fn epoch_records(&mut self, group: &Group, epoch: &Epoch) {
-        self.epoch_records_over(group, &group.trees, epoch);
-    }
-
-    /// All records of an epoch; of its tree those that `stored` does not have.
-    fn epoch_records_over(&mut self, group: &Group, stored: &TreeStore, epoch: &Epoch) {
-        self.changes.put(Key::Epoch(&epoch.id), epoch.record());
-        self.changes.put(Key::Init(&epoch.id), epoch.next_init.record());
-        for (place, record) in epoch.reading.messages.records() {
-            self.changes.put(Key::Ratchet(&epoch.id, place), record);
-        }
-        stored.retain(&group.suite, &epoch.public().tree, &mut self.tree_uses, &mut self.changes);
-    }
-
-    /// All records of a group, over tree nodes that are stored already.
-    pub(crate) fn everything(&mut self, group: &Group, stored: &TreeStore) {
-        for (id, node) in group.graph.nodes() {
-            self.changes.put(Key::Node(id), node.record());
-            match &node.state {
-                State::Full(epoch) => {
-                    self.epoch_records_over(group, stored, epoch);
-                    for (reference, proposal) in &epoch.proposals {
-                        self.changes.put(Key::Proposal(id, reference), proposal.record());
-                    }
-                }
-                State::Readable(reading) => {
-                    self.changes.put(Key::Epoch(id), reading.record());
-                    for (place, record) in reading.messages.records() {
-                        self.changes.put(Key::Ratchet(id, place), record);
-                    }
-                    let tree = &reading.public.tree;
-                    stored.retain(&group.suite, tree, &mut self.tree_uses, &mut self.changes);
-                }
-                State::Known => {}
-            }
-        }
-        for (commit, pending) in &group.pending {
-            self.changes.put(Key::Pending(commit), pending.record());
-            if let State::Full(epoch) = &pending.node.state {
-                self.epoch_records_over(group, stored, epoch);
-            }
-        }
-        for (hash, held) in group.held.iter() {
-            self.changes.put(Key::Held(hash), crate::codec::Encode::to_bytes(held));
-        }
-        self.changes.put(Key::Group, group.record(group.head()));
-    }
-
-    pub(crate) fn add_epoch(&mut self, group: &Group, id: EpochId, node: Node) {
-        if let State::Full(epoch) = &node.state {
-            self.epoch_records(group, epoch);
-        }
-        self.changes.put(Key::Node(&id), node.record());
-        self.effects.push(Effect::AddEpoch(id, Box::new(node)));
-    }
-
-    pub(crate) fn add_pending(&mut self, group: &Group, commit: CommitId, pending: PendingCommit) {
-        if let State::Full(epoch) = &pending.node.state {
-            self.epoch_records(group, epoch);
-        }
-        self.changes.put(Key::Pending(&commit), pending.record());
-        self.effects.push(Effect::AddPending(commit, Box::new(pending)));
-    }
-
-    pub(crate) fn confirm(&mut self, commit: &CommitId, pending: &PendingCommit) {
-        self.changes.put(Key::Node(&pending.id), pending.node.record());
-        self.changes.delete(Key::Pending(commit));
-        self.effects.push(Effect::Confirm(commit.clone()));
-    }
-
-    pub(crate) fn drop_pending(&mut self, group: &Group, commit: &CommitId, pending: &PendingCommit) {
-        if let State::Full(epoch) = &pending.node.state {
-            self.delete_epoch_records(group, epoch);
-        }
-        self.changes.delete(Key::Pending(commit));
-        self.effects.push(Effect::DropPending(commit.clone()));
-    }
-
-    pub(crate) fn add_removal(&mut self, group: &Group, parent: &EpochId, commit: CommitId, tag: Tag) {
-        if let Some(node) = group.graph.node(parent) {
-            self.changes.put(Key::Node(parent), node.record_with_removal(&commit, &tag));
-        }
-        self.effects.push(Effect::AddRemoval(parent.clone(), commit, tag));
-    }
-
-    fn delete_epoch_records(&mut self, group: &Group, epoch: &Epoch) {
-        self.delete_processing_records(epoch);
-        self.delete_reading_records(group, &epoch.id, &epoch.reading);
-    }
-
-    fn delete_reading_records(&mut self, group: &Group, id: &EpochId, reading: &Reading) {
-        self.changes.delete(Key::Epoch(id));
-        for (place, _) in reading.messages.records() {
-            self.changes.delete(Key::Ratchet(id, place));
-        }
-        self.changes.delete_ratchets(id);
-        group.trees.release(&group.suite, &reading.public.tree, &mut self.tree_uses, &mut self.changes);
-    }
-
-    fn delete_processing_records(&mut self, epoch: &Epoch) {
-        self.changes.delete(Key::Init(&epoch.id));
-        for reference in epoch.proposals.keys() {
-            self.changes.delete(Key::Proposal(&epoch.id, reference));
-        }
-    }
-
-    /// Erases an epoch; its node stays, to recognise duplicates.
-    pub(crate) fn delete(&mut self, group: &Group, id: &EpochId) {
-        let Some(node) = group.graph.node(id) else { return };
-        match &node.state {
-            State::Full(epoch) => self.delete_epoch_records(group, epoch),
-            State::Readable(reading) => self.delete_reading_records(group, id, reading),
-            State::Known => return,
-        }
-        self.effects.push(Effect::Delete(id.clone()));
-    }
-
-    /// Erases all that processes commits; late messages stay readable.
-    pub(crate) fn keep_readable(&mut self, group: &Group, id: &EpochId) {
-        let Some(Node { state: State::Full(epoch), .. }) = group.graph.node(id) else { return };
-        self.delete_processing_records(epoch);
-        self.changes.put(Key::Epoch(id), epoch.reading.record());
-        self.effects.push(Effect::KeepReadable(id.clone()));
-    }
-
-    pub(crate) fn drop_resumption(&mut self, id: &EpochId, node: &Node) {
-        self.changes.put(Key::Node(id), node.record_without_resumption());
-        self.effects.push(Effect::DropResumption(id.clone()));
-    }
-
-    pub(crate) fn forget(&mut self, id: &EpochId) {
-        self.changes.delete(Key::Node(id));
-        self.effects.push(Effect::Forget(id.clone()));
-    }
-
-    pub(crate) fn head(&mut self, group: &Group, head: &EpochId) {
-        if head != group.head() {
-            self.changes.put(Key::Group, group.record(head));
-            self.effects.push(Effect::Head(head.clone()));
-        }
-    }
-
-    pub(crate) fn hold(&mut self, hash: Vec<u8>, held: HeldMessage) {
-        let record = Zeroizing::new(crate::codec::Encode::to_bytes(&held));
-        self.changes.put(Key::Held(&hash), record);
-        self.effects.push(Effect::Hold(hash, held));
-    }
-
-    pub(crate) fn release(&mut self, hash: &[u8]) {
-        self.changes.delete(Key::Held(hash));
-        self.effects.push(Effect::Release(hash.to_vec()));
+        Step { group, changes: writer.changes, effects, uses: writer.uses, outcome }
     }
 }

@@ -43,7 +43,7 @@ impl Group {
     /// Checks a group before it is joined (RFC 9420 s12.4.3.1): its Welcome must name [`Group::successor_psk`]; after a reinit, the parameters
     /// that it asked for and all of our members; of a branch, the same version and suite and none but our members.
     pub fn check_successor(&self, founding: &Founding) -> Result<(), Error> {
-        if founding.successor_of != Some(self.successor_psk()) {
+        if founding.group().state.successor_of != Some(self.successor_psk()) {
             return Err(Rule::WelcomePsk.into());
         }
         let successor = founding.group();
@@ -64,7 +64,7 @@ impl Group {
                 },
             )
         };
-        let old_members = self.members();
+        let old_members = self.head().members().unwrap_or_default();
         let (matches, members) = match self.reinit() {
             Some(reinit) => (
                 reinit.group_id == new.group_id

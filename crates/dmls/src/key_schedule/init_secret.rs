@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::codec::{Decode, DecodeError, Encode, Reader};
+use crate::codec::{DecodeError, Encode};
 use crate::crypto::{CryptoError, HpkeKeyPair, HpkePublicKey, KemOutput, Secret, Suite, secret_type};
 use crate::error::Rule;
 use crate::pprf::{Pprf, PprfError, Puncture};
@@ -26,6 +26,12 @@ secret_type! {
     pub(crate) struct CommitConfirmation;
 }
 
+secret_type! {
+    /// The input of the PPRF for one child (draft s4). Kept with an own commit that is not confirmed, it gives the
+    /// puncture when that is needed; it is of no use to who has no PPRF.
+    pub(crate) struct ChildInput;
+}
+
 /// What the children of an epoch start from.
 #[derive(Debug)]
 pub(crate) enum NextInit {
@@ -35,6 +41,17 @@ pub(crate) enum NextInit {
     Punctured(Pprf),
 }
 
+impl ChildInput {
+    /// The input that a puncture is for.
+    pub(crate) fn of(puncture: &Puncture) -> Self {
+        Self(Secret::new(puncture.input().to_vec()))
+    }
+
+    pub(crate) fn duplicate(&self) -> Self {
+        Self(self.0.duplicate())
+    }
+}
+
 impl CommitConfirmation {
     /// Without an update path `path_secret[n]` is Nh zero bytes (R4).
     pub(crate) fn derive(suite: &Suite, last_path_secret: Option<&Secret>) -> Self {
@@ -42,6 +59,12 @@ impl CommitConfirmation {
             Some(secret) => Self(suite.derive_secret(secret, "conf")),
             None => Self(suite.derive_secret(&Secret::zero(suite.nh()), "conf")),
         }
+    }
+
+    /// The input for the child that this commit makes. The context is the child's, with its final
+    /// confirmed_transcript_hash (R3).
+    pub(crate) fn child_input(&self, suite: &Suite, context: &impl Encode) -> ChildInput {
+        ChildInput(suite.expand_with_label(&self.0, "child_init", &context.to_bytes(), suite.nh()))
     }
 }
 
@@ -59,8 +82,6 @@ impl NextInit {
     /// DeriveChildSecret(prf_key, "child_init", commit_confirmation, GroupContext_[n]) =
     ///   DeriveFSSecret(prf_key, ExpandWithLabel(commit_confirmation, "child_init", GroupContext_[n], KDF.Nh))
     /// ```
-    ///
-    /// The context is the child's, with its final confirmed_transcript_hash (R3).
     pub(crate) fn child(
         &self,
         suite: &Suite,
@@ -69,39 +90,50 @@ impl NextInit {
     ) -> Result<(InitSecret, Option<Puncture>), Rule> {
         match self {
             Self::Linear(secret) => Ok((InitSecret(secret.0.duplicate()), None)),
-            Self::Punctured(pprf) => {
-                let input =
-                    suite.expand_with_label(&confirmation.0, "child_init", &context.to_bytes(), suite.nh());
-                match pprf.evaluate(suite, input.as_bytes()) {
-                    Ok((secret, puncture)) => Ok((InitSecret(secret), Some(puncture))),
-                    Err(PprfError::Punctured) => Err(Rule::Punctured),
-                    Err(PprfError::InputLength) => unreachable!("Nh bytes were expanded"),
-                }
+            Self::Punctured(_) => {
+                let (secret, puncture) = self.evaluate(suite, &confirmation.child_input(suite, context))?;
+                Ok((secret, Some(puncture)))
             }
         }
     }
 
-    /// Whether it is of this key schedule and suite.
-    pub(crate) fn fits(&self, suite: &Suite, schedule: KeySchedule) -> bool {
-        match self {
-            Self::Linear(secret) => schedule == KeySchedule::Rfc9420 && secret.0.len() == suite.nh(),
-            Self::Punctured(pprf) => schedule == KeySchedule::Dmls && pprf.nh() == suite.nh(),
+    /// `DeriveFSSecret(prf_key, input)`, and what it must erase in today's state, whatever other children erased since
+    /// the input was computed. The RFC's key schedule has no inputs.
+    pub(crate) fn evaluate(&self, suite: &Suite, input: &ChildInput) -> Result<(InitSecret, Puncture), Rule> {
+        let Self::Punctured(pprf) = self else { return Err(Rule::KeySchedule) };
+        match pprf.evaluate(suite, input.as_bytes()) {
+            Ok((secret, puncture)) => Ok((InitSecret(secret), puncture)),
+            Err(PprfError::Punctured) => Err(Rule::Punctured),
+            // Of another suite: Nh bytes were expanded.
+            Err(PprfError::InputLength) => Err(Rule::KeySchedule),
         }
     }
 
-    /// The encoding, for storage.
-    pub(crate) fn record(&self) -> Zeroizing<Vec<u8>> {
+    /// Everything, for storage: the end of each key, and the value.
+    pub(crate) fn records(&self) -> Vec<(Vec<u8>, Zeroizing<Vec<u8>>)> {
         match self {
-            Self::Linear(secret) => tagged(1, &secret.to_bytes().into()),
-            Self::Punctured(pprf) => tagged(2, &pprf.record()),
+            Self::Linear(secret) => vec![(Vec::new(), Zeroizing::new(secret.as_bytes().to_vec()))],
+            Self::Punctured(pprf) => pprf.records(),
         }
     }
 
-    /// The encoding once a puncture is applied.
-    pub(crate) fn record_after(&self, puncture: &Puncture) -> Zeroizing<Vec<u8>> {
-        match self {
-            Self::Linear(_) => self.record(),
-            Self::Punctured(pprf) => tagged(2, &pprf.record_after(puncture)),
+    /// From what [`NextInit::records`] gave, changed by what each [`Puncture::records`] gave.
+    pub(crate) fn from_records<'a>(
+        suite: &Suite,
+        schedule: KeySchedule,
+        records: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Result<Self, DecodeError> {
+        match schedule {
+            KeySchedule::Dmls => Pprf::from_records(suite.nh(), records).map(Self::Punctured),
+            KeySchedule::Rfc9420 => {
+                let mut records = records.into_iter();
+                match (records.next(), records.next()) {
+                    (Some(([], value)), None) if value.len() == suite.nh() => {
+                        Ok(Self::Linear(InitSecret(Secret::new(value.to_vec()))))
+                    }
+                    _ => Err(DecodeError::at(0, "one init_secret of the length of a hash")),
+                }
+            }
         }
     }
 
@@ -109,24 +141,6 @@ impl NextInit {
     pub(crate) fn apply(&mut self, puncture: Puncture) {
         if let Self::Punctured(pprf) = self {
             pprf.apply(puncture);
-        }
-    }
-}
-
-fn tagged(tag: u8, record: &Zeroizing<Vec<u8>>) -> Zeroizing<Vec<u8>> {
-    let mut out = Zeroizing::new(Vec::with_capacity(1 + record.len()));
-    out.push(tag);
-    out.extend_from_slice(record);
-    out
-}
-
-impl Decode for NextInit {
-    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let start = r.position();
-        match r.u8()? {
-            1 => InitSecret::decode(r).map(Self::Linear),
-            2 => Pprf::decode(r).map(Self::Punctured),
-            _ => Err(DecodeError::at(start, "1 (linear) or 2 (punctured)")),
         }
     }
 }

@@ -20,16 +20,18 @@
 //! The context is `impl Encode` because the draft's test vectors put random bytes in its place; all others give a
 //! [`GroupContext`].
 
+mod confirmed;
 mod exporter;
 mod group_context;
 mod init_secret;
 mod psk;
 mod transcript;
 
+pub(crate) use confirmed::Confirmed;
 pub use group_context::GroupContext;
 pub use init_secret::KeySchedule;
 pub(crate) use init_secret::{
-    CommitConfirmation, InitSecret, NextInit, external_init_receiver, external_init_sender,
+    ChildInput, CommitConfirmation, InitSecret, NextInit, external_init_receiver, external_init_sender,
 };
 #[cfg(feature = "vectors")]
 pub(crate) use psk::ResolvedPsk;
@@ -37,11 +39,17 @@ pub(crate) use psk::{PskLookup, PskSecret};
 pub(crate) use transcript::{confirmed_transcript_hash, interim_transcript_hash};
 
 use crate::codec::{Encode, opaque_type, wire_struct};
-use crate::crypto::{CryptoError, HpkeKeyPair, Secret, Suite, Tag, secret_type};
+use crate::crypto::{CryptoError, HpkeKeyPair, Secret, Suite, secret_type};
 
 opaque_type! {
     /// `dmls_epoch` (draft s2): the name of an epoch, unique also among siblings. Public.
     pub struct EpochId;
+}
+
+opaque_type! {
+    /// Names a commit: the hash of its MLSMessage. Of epoch 0, which no commit made, the hash of its first
+    /// MLSMessage(GroupInfo) (DESIGN s3.4, R15).
+    pub struct CommitId;
 }
 
 secret_type! {
@@ -117,23 +125,22 @@ pub(crate) struct Intermediate(Secret);
 pub(crate) struct EpochSecrets {
     pub exporter: ExporterSecret,
     pub external: ExternalSecret,
-    pub confirmation_key: ConfirmationKey,
     pub membership_key: MembershipKey,
     pub resumption_psk: ResumptionPsk,
     pub epoch_authenticator: EpochAuthenticator,
 }
 
-wire_struct!(EpochSecrets {
-    exporter,
-    external,
-    confirmation_key,
-    membership_key,
-    resumption_psk,
-    epoch_authenticator,
-});
+wire_struct!(EpochSecrets { exporter, external, membership_key, resumption_psk, epoch_authenticator });
 
-/// All that comes out of an epoch_secret.
+/// All that comes out of an epoch_secret, before it is shown to be the right one: [`Expanded::confirm`].
 pub(crate) struct Expanded {
+    /// Makes the confirmation tag, and is erased.
+    pub confirmation_key: ConfirmationKey,
+    pub keys: EpochKeys,
+}
+
+/// What an epoch is made of.
+pub(crate) struct EpochKeys {
     pub id: EpochId,
     pub secrets: EpochSecrets,
     /// Goes with the secret tree: it is needed to read messages.
@@ -195,27 +202,20 @@ impl EpochSecret {
     /// Derives everything and erases the epoch_secret.
     pub(crate) fn expand(self, suite: &Suite, schedule: KeySchedule) -> Expanded {
         let derive = |label| suite.derive_secret(&self.0, label);
-        Expanded {
+        let keys = EpochKeys {
             id: derive("epoch").as_bytes().into(),
             sender_data: SenderDataSecret(derive("sender data")),
             secrets: EpochSecrets {
                 exporter: ExporterSecret(derive("exporter")),
                 external: ExternalSecret(derive("external")),
-                confirmation_key: ConfirmationKey(derive("confirm")),
                 membership_key: MembershipKey(derive("membership")),
                 resumption_psk: ResumptionPsk(derive("resumption")),
                 epoch_authenticator: EpochAuthenticator(derive("authentication")),
             },
             encryption: EncryptionSecret(derive("encryption")),
             next_init: NextInit::derive(suite, schedule, &self.0),
-        }
-    }
-}
-
-impl ConfirmationKey {
-    /// `confirmation_tag = MAC(confirmation_key, confirmed_transcript_hash)` (RFC 9420 s6.1).
-    pub(crate) fn tag(&self, suite: &Suite, confirmed_transcript_hash: &[u8]) -> Tag {
-        suite.mac(&self.0, confirmed_transcript_hash)
+        };
+        Expanded { confirmation_key: ConfirmationKey(derive("confirm")), keys }
     }
 }
 

@@ -68,11 +68,13 @@ pub(crate) enum RecordKey {
 pub(crate) enum SecretTreeError {
     /// The leaf is outside of the tree.
     UnknownLeaf,
-    /// The key was used, or dropped as the oldest of too many that were kept.
+    /// The key was used.
     KeyUsed,
+    /// The key was dropped as one of the oldest of too many that were kept: whether it was used before, is forgotten.
+    TooOld,
     /// The generation is further ahead than [`RatchetLimits::max_forward`].
     TooFarAhead,
-    /// All 2^32 generations were used.
+    /// As many messages were encrypted as the AEAD allows in one epoch.
     Exhausted,
 }
 
@@ -81,8 +83,9 @@ impl fmt::Display for SecretTreeError {
         f.write_str(match self {
             Self::UnknownLeaf => "the leaf is outside of the secret tree",
             Self::KeyUsed => "the message key was used already",
+            Self::TooOld => "the message key was dropped: the message is too old",
             Self::TooFarAhead => "the generation is too far ahead of the ratchet",
-            Self::Exhausted => "all generations of the ratchet were used",
+            Self::Exhausted => "the ratchet has encrypted as much as the AEAD allows in one epoch",
         })
     }
 }
@@ -123,20 +126,24 @@ impl SecretTree {
 
     /// Deletes what was consumed.
     ///
-    /// The advance must come from this tree. If another was applied since, what either of them consumed is gone.
+    /// The advance must come from this tree as it is now: one that was computed before another was applied would bring
+    /// back what that one consumed.
     pub(crate) fn apply(&mut self, advance: Advance) {
-        let Advance { leaf, copath, ratchets, .. } = advance;
-        if let Some(live) = self.live_above(leaf) {
-            self.nodes.remove(&live);
-            self.nodes.extend(copath.into_iter().filter(|(node, _)| live.covers(node.span().0)));
+        let Advance { leaf, split, copath, ratchets } = advance;
+        if let Some(split) = split {
+            self.nodes.remove(&split).expect("an advance is applied to the tree that it came from");
+            self.nodes.extend(copath);
         }
         for (kind, ratchet) in ratchets {
-            let ratchet = match self.ratchets.remove(&(leaf, kind)) {
-                Some(current) => ratchet.intersect(current),
-                None => ratchet,
-            };
-            self.ratchets.insert((leaf, kind), ratchet);
+            let before = self.ratchets.insert((leaf, kind), ratchet);
+            debug_assert_eq!(before.is_none(), split.is_some());
         }
+    }
+
+    /// The leaves of which a key was used.
+    pub(crate) fn used_leaves(&self) -> impl Iterator<Item = LeafIndex> {
+        let handshake = self.ratchets.keys().filter(|(_, kind)| *kind == RatchetKind::Handshake);
+        handshake.map(|(leaf, _)| *leaf)
     }
 
     /// Everything, for persistent storage.
@@ -252,6 +259,11 @@ impl SecretTree {
 }
 
 impl Advance {
+    /// Whose key is used.
+    pub(crate) fn leaf(&self) -> LeafIndex {
+        self.leaf
+    }
+
     /// What changes in persistent storage; `None` deletes. To be stored before the advance is applied, and applied
     /// before another is computed.
     pub(crate) fn records(&self) -> impl Iterator<Item = (RecordKey, Option<Zeroizing<Vec<u8>>>)> {

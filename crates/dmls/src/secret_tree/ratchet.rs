@@ -27,6 +27,16 @@ pub(crate) struct RatchetLimits {
     pub(crate) max_kept: usize,
 }
 
+/// How many messages a sender encrypts with one ratchet, in one epoch.
+///
+/// "During each epoch, senders MUST NOT encrypt more data than permitted by the security bounds of the AEAD scheme used"
+/// (RFC 9420 s15.2). Each key encrypts one message, so the bound is that for many keys: for AES-GCM it grows with the
+/// blocks under all keys times the most blocks under any one key, over 2^127. A message has at most 2^26 blocks (a
+/// vector of MLS ends at 2^30 bytes): with 2^24 messages an attacker's advantage stays below 2^(24 + 26 + 26 - 127) =
+/// 2^-51, with the default `Limits::message_size` far below. Of the receiver nothing is asked: it can't tell what others
+/// encrypted.
+const MAX_SENT: u32 = 1 << 24;
+
 /// The key and nonce of one message. The nonce still lacks the reuse guard (RFC 9420 s6.3.1).
 pub(crate) struct MessageKey {
     pub(crate) key: Secret,
@@ -37,7 +47,9 @@ pub(crate) struct MessageKey {
 pub(super) struct Ratchet {
     /// The first generation that was never derived, and its secret; `None` after generation 2^32 - 1.
     head: Option<(u32, Secret)>,
-    /// Earlier generations that were not used, ascending.
+    /// All generations before this one were used, or their keys dropped: which of the two, is forgotten.
+    forgotten: u32,
+    /// Generations from there up to the head that were not used, ascending.
     kept: Zeroizing<Vec<KeptKey>>,
 }
 
@@ -52,7 +64,7 @@ struct KeptKey {
 
 impl Ratchet {
     pub(super) fn new(secret: Secret) -> Self {
-        Self { head: Some((0, secret)), kept: Zeroizing::default() }
+        Self { head: Some((0, secret)), forgotten: 0, kept: Zeroizing::default() }
     }
 
     /// The key of any generation that was not used yet, and the ratchet without it.
@@ -75,28 +87,18 @@ impl Ratchet {
 
     /// The next key to send with, and the ratchet without it.
     pub(super) fn take_next(&self, suite: &Suite) -> Result<(u32, MessageKey, Self), SecretTreeError> {
-        let (next, secret) = self.head.as_ref().ok_or(SecretTreeError::Exhausted)?;
+        let head = self.head.as_ref().filter(|(next, _)| *next < MAX_SENT);
+        let (next, secret) = head.ok_or(SecretTreeError::Exhausted)?;
         let (key, after) = self.forward(suite, *next, secret, *next, usize::MAX);
         Ok((*next, key, after))
-    }
-
-    /// What is available both here and there.
-    pub(super) fn intersect(self, other: Self) -> Self {
-        let next = |ratchet: &Self| ratchet.head.as_ref().map_or(u64::MAX, |(next, _)| u64::from(*next));
-        let (ahead, behind) = if next(&self) >= next(&other) { (self, other) } else { (other, self) };
-        let available = |kept: &&KeptKey| {
-            u64::from(kept.generation) >= next(&behind) || behind.position(kept.generation).is_ok()
-        };
-        let mut kept = Zeroizing::new(Vec::with_capacity(ahead.kept.len()));
-        kept.extend(ahead.kept.iter().filter(available).cloned());
-        Self { head: ahead.head, kept }
     }
 
     /// The encoding, in memory that is erased.
     pub(super) fn record(&self) -> Zeroizing<Vec<u8>> {
         let head = self.head.as_ref().map_or(0, |(_, secret)| 4 + 4 + secret.len());
         // Memory that doesn't grow leaves no copies behind.
-        let mut out = Zeroizing::new(Vec::with_capacity(1 + head + 4 + self.kept.len() * KeptKey::LENGTH));
+        let mut out =
+            Zeroizing::new(Vec::with_capacity(1 + head + 4 + 4 + self.kept.len() * KeptKey::LENGTH));
         self.encode(&mut out);
         out
     }
@@ -113,7 +115,13 @@ impl Ratchet {
         let new = skipped.min(max_kept);
         let old = self.kept.len().min(max_kept - new);
         let mut kept = Zeroizing::new(Vec::with_capacity(old + new));
-        kept.extend_from_slice(&self.kept[self.kept.len() - old..]);
+        let dropped = self.kept.len() - old;
+        kept.extend_from_slice(&self.kept[dropped..]);
+        let forgotten = match dropped.checked_sub(1) {
+            _ if new < skipped => generation - new as u32,
+            Some(last) => self.kept[last].generation + 1,
+            None => self.forgotten,
+        };
 
         let mut secret = secret.duplicate();
         for skipped in next..generation {
@@ -126,21 +134,21 @@ impl Ratchet {
         let head = generation
             .checked_add(1)
             .map(|next| (next, suite.derive_tree_secret(&secret, "secret", generation, suite.nh())));
-        (key, Self { head, kept })
+        (key, Self { head, forgotten, kept })
     }
 
     fn take_kept(&self, suite: &Suite, generation: u32) -> Result<(MessageKey, Self), SecretTreeError> {
-        let position = self.position(generation).map_err(|_| SecretTreeError::KeyUsed)?;
+        if generation < self.forgotten {
+            return Err(SecretTreeError::TooOld);
+        }
+        let position = self.kept.binary_search_by_key(&generation, |kept| kept.generation);
+        let position = position.map_err(|_| SecretTreeError::KeyUsed)?;
         let key = self.kept[position].message_key(suite);
         let mut kept = Zeroizing::new(Vec::with_capacity(self.kept.len() - 1));
         kept.extend_from_slice(&self.kept[..position]);
         kept.extend_from_slice(&self.kept[position + 1..]);
         let head = self.head.as_ref().map(|(next, secret)| (*next, secret.duplicate()));
-        Ok((key, Self { head, kept }))
-    }
-
-    fn position(&self, generation: u32) -> Result<usize, usize> {
-        self.kept.binary_search_by_key(&generation, |kept| kept.generation)
+        Ok((key, Self { head, forgotten: self.forgotten, kept }))
     }
 }
 
@@ -177,7 +185,7 @@ impl Zeroize for KeptKey {
 
 /// ```text
 /// struct { uint32 generation; opaque nonce[12]; opaque key[32]; } KeptKey;
-/// struct { optional<Head> head; KeptKey kept<V>; } Ratchet;
+/// struct { optional<Head> head; uint32 forgotten; KeptKey kept<V>; } Ratchet;
 /// struct { uint32 generation; opaque secret<V>; } Head;
 /// ```
 impl Encode for Ratchet {
@@ -190,6 +198,7 @@ impl Encode for Ratchet {
                 secret.encode(out);
             }
         }
+        self.forgotten.encode(out);
         encode_vector(out, |out| {
             for kept in self.kept.iter() {
                 kept.generation.encode(out);
@@ -208,22 +217,30 @@ impl Decode for Ratchet {
             1 => Some((u32::decode(r)?, Secret::decode(r)?)),
             _ => return Err(DecodeError::at(start, "0 (absent) or 1 (present)")),
         };
+        let start = r.position();
+        let forgotten = u32::decode(r)?;
+        if head.as_ref().is_some_and(|(next, _)| forgotten > *next) {
+            return Err(DecodeError::at(start, "a generation that is not after the next one"));
+        }
         let mut r = r.vector()?;
         let mut kept: Zeroizing<Vec<KeptKey>> =
             Zeroizing::new(Vec::with_capacity(r.remaining() / KeptKey::LENGTH));
         while !r.is_empty() {
             let start = r.position();
             let generation = u32::decode(&mut r)?;
-            let ascending = kept.last().is_none_or(|last| last.generation < generation);
+            let ascending = kept.last().map_or(forgotten <= generation, |last| last.generation < generation);
             if !ascending || head.as_ref().is_some_and(|(next, _)| generation >= *next) {
-                return Err(DecodeError::at(start, "generations in ascending order, before the next one"));
+                return Err(DecodeError::at(
+                    start,
+                    "generations in ascending order, none forgotten, before the next one",
+                ));
             }
             let (mut nonce, mut key) = ([0; 12], Zeroizing::new([0; 32]));
             nonce.copy_from_slice(r.take(12, "a nonce")?);
             key.copy_from_slice(r.take(32, "a key")?);
             kept.push(KeptKey { generation, nonce, key: *key });
         }
-        Ok(Self { head, kept })
+        Ok(Self { head, forgotten, kept })
     }
 }
 

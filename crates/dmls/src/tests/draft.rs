@@ -38,7 +38,7 @@ fn renamed(world: &World, dmls_epoch: EpochId) -> Vec<u8> {
 fn commit_sealed_twice(world: &mut World) -> Vec<u8> {
     world.config.encrypt_handshake = true;
     world.mallory = Group::load(&records(&world.mallory), world.config.clone()).unwrap();
-    let sent = world.mallory.commit().stage(NOW, &mut world.rng).unwrap().apply();
+    let sent = world.mallory.commit().stage(NOW, &mut world.rng).unwrap().apply_unsaved();
     let message = DmlsMessage::from_bytes(&sent.message).unwrap().message;
     let opened = world.alice.head_epoch().open(&world.config, message).unwrap();
     assert!(matches!(world.accepted(&sent.message), Outcome::Commit(_)));

@@ -20,8 +20,8 @@ refusals! { RULES:
         let identity = Identity::generate(world.suite(), Credential::basic("mallory"), &mut world.rng).unwrap();
         let config = world.config.clone();
         let other = Group::create(&identity, Default::default(), config, NOW, &mut world.rng);
-        world.mallory = other.unwrap().apply();
-        let message = world.mallory.send(b"", b"", &mut world.rng).unwrap().apply();
+        world.mallory = other.unwrap().apply_unsaved();
+        let message = world.mallory.send(b"").seal(&mut world.rng).unwrap().apply_unsaved();
         world.refused(&message)
     };
     another_epoch_number => Epoch, |world| {
@@ -95,6 +95,13 @@ refusals! { RULES:
         });
         world.accepted(&proposal);
         world.refused(&commit)
+    };
+    message_key_was_dropped_unread => MessageKeyTooOld, |world| {
+        let sent = 0..world.config.limits.kept_generations + 2;
+        let sent = sent.map(|_| world.mallory.send(b"text").seal(&mut world.rng).unwrap().apply_unsaved());
+        let sent: Vec<_> = sent.collect();
+        world.accepted(sent.last().unwrap());
+        world.refused(&sent[0])
     };
 }
 

@@ -55,6 +55,9 @@ refusals! { RULES:
         refused_info(world, |info| info.extensions.remove(ExtensionType::EXTERNAL_PUB))
     };
     another_tree => TreeHash, |world| refused_info(world, |info| info.group_context.tree_hash[0] ^= 1);
+    commit_id_of_another_length => GroupInfoName, |world| {
+        refused_info(world, |info| info.extensions.set(ExtensionType::COMMIT_ID, vec![0; 31]))
+    };
     no_tree => TreeMissing, |world| refused_info(world, |info| info.extensions.remove(ExtensionType::RATCHET_TREE));
 }
 

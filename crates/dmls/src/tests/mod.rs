@@ -6,6 +6,7 @@
 mod commits;
 mod draft;
 mod framing;
+mod growth;
 mod joining;
 mod leaves;
 mod redaction;

@@ -85,14 +85,15 @@ impl World {
             credential: server.credential().clone(),
         };
         let options = NewGroupOptions { external_senders: vec![external], ..NewGroupOptions::default() };
-        let mut alice = Group::create(&alice, options, config.clone(), NOW, &mut rng).unwrap().apply();
+        let mut alice =
+            Group::create(&alice, options, config.clone(), NOW, &mut rng).unwrap().apply_unsaved();
         let [mallory, bob] =
             [mallory, bob].map(|one| one.key_package(Lifetime::starting(NOW, 1000), &mut rng).unwrap());
         let commit = alice.commit().add(mallory.key_package().clone()).add(bob.key_package().clone());
-        let sent = commit.stage(NOW, &mut rng).unwrap().apply();
-        let welcome = alice.confirm(&sent.id, Arrival::retaining(NOW)).unwrap().apply().welcome.unwrap();
-        let mallory = Group::join(&mallory, &welcome, None, config.clone(), NOW).unwrap().apply();
-        let info = alice.group_info(NOW).unwrap();
+        let sent = commit.stage(NOW, &mut rng).unwrap().apply_unsaved();
+        let welcome = alice.confirm(&sent.id).unwrap().apply_unsaved().welcome.unwrap();
+        let mallory = Group::join(&mallory, &welcome, None, config.clone(), NOW).unwrap().apply_unsaved();
+        let info = alice.head().group_info(NOW).unwrap();
         let observer = PublicGroup::new(&info, None, config.clone(), NOW).unwrap();
         Self { rng, config, alice, observer, mallory, server, eve }
     }
@@ -104,7 +105,7 @@ impl World {
     /// What Alice says to a message, which must change nothing. An observer says the same, as far as it can judge.
     pub(super) fn refused(&mut self, message: &[u8]) -> Error {
         let before = records(&self.alice);
-        let answer = self.alice.receive(message, Arrival::retaining(NOW));
+        let answer = self.alice.receive(message, NOW);
         let error = answer.map(|step| step.outcome().clone()).expect_err("Alice must refuse it");
         assert_eq!(records(&self.alice), before);
         match self.observer.receive(message, NOW) {
@@ -119,7 +120,7 @@ impl World {
     /// Alice must accept the message, and so must an observer.
     pub(super) fn accepted(&mut self, message: &[u8]) -> Outcome {
         self.observer.receive(message, NOW).unwrap();
-        self.alice.receive(message, Arrival::retaining(NOW)).unwrap().apply()
+        self.alice.receive(message, NOW).unwrap().apply_unsaved()
     }
 
     // Framing, without any check.
@@ -130,7 +131,7 @@ impl World {
 
     /// A message as it travels, of the epoch in which Mallory is.
     pub(super) fn wrap(&self, message: MlsMessage) -> Vec<u8> {
-        DmlsMessage { message, dmls_epoch: self.mallory.head().clone() }.to_bytes()
+        DmlsMessage { message, dmls_epoch: self.mallory.head().id().clone() }.to_bytes()
     }
 
     pub(super) fn framed(&self, sender: Sender, content: Content) -> FramedContent {
@@ -200,7 +201,7 @@ impl World {
 
     /// The external commit by which Eve joins, changed and signed again.
     pub(super) fn external_commit(&mut self, change: impl FnOnce(&mut Commit)) -> Vec<u8> {
-        let info = self.alice.group_info(NOW).unwrap();
+        let info = self.alice.head().group_info(NOW).unwrap();
         let founding = Group::join_external(
             &self.eve,
             &info,
@@ -304,8 +305,8 @@ impl World {
     pub(super) fn invitation(&mut self) -> (OwnKeyPackage, Welcome) {
         let own = self.key_package();
         let commit = self.mallory.commit().add(own.key_package().clone());
-        let sent = commit.stage(NOW, &mut self.rng).unwrap().apply();
-        let epoch = self.mallory.confirm(&sent.id, Arrival::at(NOW)).unwrap().apply();
+        let sent = commit.stage(NOW, &mut self.rng).unwrap().apply_unsaved();
+        let epoch = self.mallory.confirm(&sent.id).unwrap().apply_unsaved();
         let MlsMessage::Welcome(welcome) = MlsMessage::from_bytes(&epoch.welcome.unwrap()).unwrap() else {
             unreachable!("it is a Welcome")
         };
@@ -369,7 +370,7 @@ impl World {
 
     /// A GroupInfo of Mallory's, changed and signed again.
     pub(super) fn group_info(&self, change: impl FnOnce(&mut GroupInfo)) -> GroupInfo {
-        let info = MlsMessage::from_bytes(&self.mallory.group_info(NOW).unwrap()).unwrap();
+        let info = MlsMessage::from_bytes(&self.mallory.head().group_info(NOW).unwrap()).unwrap();
         let MlsMessage::GroupInfo(mut info) = info else { unreachable!("it is a GroupInfo") };
         change(&mut info);
         info.sign(&self.suite(), self.mallory_key()).unwrap();

@@ -24,6 +24,7 @@ pub(crate) use private::PrivateTree;
 pub(crate) use ratchet_tree::PathStep;
 pub use ratchet_tree::RatchetTree;
 pub(crate) use records::TreeLoader;
+pub(crate) use update_path::MergedPath;
 pub use update_path::{UpdatePath, UpdatePathNode};
 pub(crate) use validation::{Judge, LeafValidator, ValidLeaf};
 

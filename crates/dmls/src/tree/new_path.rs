@@ -87,18 +87,13 @@ impl NewPath {
         rng: &mut dyn CryptoRng,
     ) -> Result<UpdatePath, Error> {
         let new_leaves = BTreeSet::from_iter(new_leaves.iter().copied());
+        let info = suite.hpke_info("UpdatePathNode", group_context);
         let mut nodes = Vec::with_capacity(self.steps.len());
         for (step, (_, path_secret)) in self.steps.iter().zip(&self.path_secrets) {
             let mut encrypted_path_secret = Vec::new();
             for recipient in recipients(&self.tree, step.copath, &new_leaves) {
                 let public = known(self.tree.public_key(recipient));
-                encrypted_path_secret.push(suite.encrypt_with_label(
-                    public,
-                    "UpdatePathNode",
-                    group_context,
-                    path_secret.as_bytes(),
-                    rng,
-                )?);
+                encrypted_path_secret.push(suite.hpke_seal(&info, public, path_secret.as_bytes(), rng)?);
             }
             let encryption_key = known(self.tree.public_key(step.node)).clone();
             nodes.push(UpdatePathNode { encryption_key, encrypted_path_secret });

@@ -45,18 +45,30 @@ pub(super) fn recipients(
     resolution
 }
 
+/// An update path that was merged into a tree: all that can be checked without a secret holds. Only this decrypts.
+#[derive(Debug)]
+pub(crate) struct MergedPath<'p> {
+    path: &'p UpdatePath,
+    sender: LeafIndex,
+    /// What nothing is encrypted to.
+    new_leaves: BTreeSet<LeafIndex>,
+    before: RatchetTree,
+    tree: RatchetTree,
+}
+
 impl UpdatePath {
-    /// Validates the path and merges it into the tree that the proposals gave: the leaf by itself, that all keys are new, and
-    /// that the leaf's parent hash is right.
-    pub(crate) fn merge(
-        &self,
+    /// Validates the path and merges it into the tree that the proposals gave; `new_leaves` are those that they added. The leaf by
+    /// itself, that all keys are new, that the leaf's parent hash is right, and that each node has the ciphertexts that it must have.
+    pub(crate) fn merge<'p>(
+        &'p self,
         validator: &LeafValidator<'_>,
-        tree: &RatchetTree,
+        before: &RatchetTree,
         sender: LeafIndex,
         max_leaves: u32,
-    ) -> Result<RatchetTree, Error> {
+        new_leaves: &[LeafIndex],
+    ) -> Result<MergedPath<'p>, Error> {
         let suite = validator.suite;
-        let tree = tree.with_sender(sender, max_leaves)?;
+        let tree = before.with_sender(sender, max_leaves)?;
         let leaf_node = validator.commit(&self.leaf_node, sender, tree.leaf(sender))?;
         let steps = tree.filtered_direct_path(sender);
         if steps.len() != self.nodes.len() {
@@ -70,7 +82,9 @@ impl UpdatePath {
         }
         let merged = tree.with_update_path(sender, leaf_node, nodes);
         merged.check_unique_keys()?;
-        Ok(merged)
+        let new_leaves = BTreeSet::from_iter(new_leaves.iter().copied());
+        self.check_ciphertexts(&merged, sender, &new_leaves)?;
+        Ok(MergedPath { path: self, sender, new_leaves, before: before.clone(), tree: merged })
     }
 
     /// "Verify that none of the public keys in the UpdatePath appear in any node of the new ratchet tree" (s12.4.2);
@@ -91,52 +105,47 @@ impl UpdatePath {
 
     /// "The length of the `encrypted_path_secret` vector MUST be equal to the length of the resolution of the copath
     /// node (excluding new leaf nodes)" (s7.6): of every node, also of those that are none of ours.
-    pub(crate) fn check_ciphertexts(
+    fn check_ciphertexts(
         &self,
         merged: &RatchetTree,
         sender: LeafIndex,
-        new_leaves: &[LeafIndex],
+        new_leaves: &BTreeSet<LeafIndex>,
     ) -> Result<(), Rule> {
-        let new_leaves = BTreeSet::from_iter(new_leaves.iter().copied());
         let steps = merged.filtered_direct_path(sender);
         let fits = |(step, node): (&PathStep, &UpdatePathNode)| {
-            recipients(merged, step.copath, &new_leaves).len() == node.encrypted_path_secret.len()
+            recipients(merged, step.copath, new_leaves).len() == node.encrypted_path_secret.len()
         };
-        if steps.len() != self.nodes.len() {
-            return Err(Rule::PathLength);
-        }
         if steps.iter().zip(&self.nodes).all(fits) { Ok(()) } else { Err(Rule::PathCiphertexts) }
+    }
+}
+
+impl MergedPath<'_> {
+    /// The tree with the path in it.
+    pub(crate) fn tree(&self) -> &RatchetTree {
+        &self.tree
     }
 
     /// Decrypts the path secret that is for us and derives those above: our keys in the merged tree, and
-    /// `path_secret[n]`. `before` is the tree after the proposals, `private` what we know of it, `group_context` the
-    /// provisional one.
-    #[allow(clippy::too_many_arguments)] // Each is another thing, and there is one caller.
+    /// `path_secret[n]`. `private` is what we know of the tree after the proposals, `group_context` the provisional one.
     pub(crate) fn decrypt(
         &self,
         suite: &Suite,
-        before: &RatchetTree,
-        merged: &RatchetTree,
         private: &PrivateTree,
-        sender: LeafIndex,
-        new_leaves: &[LeafIndex],
         group_context: &[u8],
     ) -> Result<(PrivateTree, Secret), Rule> {
-        self.check_ciphertexts(merged, sender, new_leaves)?;
-        let path = merged.filtered_direct_path(sender);
+        let path = self.tree.filtered_direct_path(self.sender);
         let ours = path.iter().position(|step| step.copath.covers(private.leaf)).ok_or(Rule::PathSecret)?;
-        let new_leaves = BTreeSet::from_iter(new_leaves.iter().copied());
-        let sealed = recipients(merged, path[ours].copath, &new_leaves)
+        let sealed = recipients(&self.tree, path[ours].copath, &self.new_leaves)
             .into_iter()
-            .zip(&self.nodes[ours].encrypted_path_secret)
-            .find_map(|(node, sealed)| Some((private.key(node)?, merged.public_key(node)?, sealed)));
+            .zip(&self.path.nodes[ours].encrypted_path_secret)
+            .find_map(|(node, sealed)| Some((private.key(node)?, self.tree.public_key(node)?, sealed)));
         let (key, public, sealed) = sealed.ok_or(Rule::PathSecret)?;
         let path_secret = suite
             .decrypt_with_label(key, public, "UpdatePathNode", group_context, sealed)
             .map_err(|_| Rule::PathSecret)?;
 
-        let mut private = private.retained(before, merged);
-        let last = private.learn_path(suite, merged, &path[ours..], &path_secret)?;
+        let mut private = private.retained(&self.before, &self.tree);
+        let last = private.learn_path(suite, &self.tree, &path[ours..], &path_secret)?;
         Ok((private, last))
     }
 }

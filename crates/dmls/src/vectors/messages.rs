@@ -176,10 +176,9 @@ pub fn welcome(suite: &Suite, case: &Value) -> Outcome {
     let plaintext = keys.open(suite, &welcome.encrypted_group_info).at("encrypted_group_info")?;
     let info = GroupInfo::from_secret(&plaintext).at("group info")?;
     info.verify_signature(suite, &bytes(case, "signer_pub")?.into()).at("signature of the group info")?;
-    let context = &info.group_context;
-    let expanded = intermediate.epoch_secret(suite, context).expand(suite, KeySchedule::Rfc9420);
-    let expected = expanded.secrets.confirmation_key.tag(suite, &context.confirmed_transcript_hash);
-    info.confirmation_tag.verify(&expected).at("confirmation_tag")
+    let context = info.group_context;
+    let expanded = intermediate.epoch_secret(suite, &context).expand(suite, KeySchedule::Rfc9420);
+    expanded.confirm(suite, context, &info.confirmation_tag).at("confirmation_tag").map(|_| ())
 }
 
 fn message(case: &Value, name: &str) -> Result<MlsMessage, String> {

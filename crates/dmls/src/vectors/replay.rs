@@ -5,11 +5,16 @@ use std::sync::Arc;
 use crate::codec::{Decode, Encode};
 use crate::config::Config;
 use crate::crypto::{HpkePrivateKey, Secret, SignatureKeyPair, Suite};
-use crate::epoch::{Epoch, PathKeys, PublicEpoch, Rules};
-use crate::error::{Error, RecordsError, Rule, Usage};
+use crate::epoch::{CommitKeys, Epoch, Rules, StoredProposal, Transition, resolve};
+use crate::error::{Error, RecordsError, Rule};
+use crate::forks::Edge;
 use crate::framing::{Content, MlsMessage};
-use crate::group::{Arrival, DmlsMessage, Founding, Group, Outcome, Plan, Step};
-use crate::key_schedule::{EpochSecret, GroupContext, InitSecret, PskLookup};
+use crate::group::{
+    Decision, DmlsMessage, Effect, Founding, Group, NewEpoch, Outcome, PendingCommit, Root, Step,
+    next_proposal_order,
+};
+use crate::key_schedule::{CommitSecret, EpochSecret, GroupContext, InitSecret, PskLookup};
+use crate::time::Time;
 use crate::tree::{LeafIndex, PrivateTree, RatchetTree};
 
 /// What a committer alone knows of its commit.
@@ -21,8 +26,11 @@ pub(super) struct CommitterSecrets {
 }
 
 impl CommitterSecrets {
-    fn into_keys(self) -> PathKeys {
-        PathKeys::Own { leaf: HpkePrivateKey(self.leaf), first: self.first, init: self.init.map(InitSecret) }
+    /// The private keys that they lead to in the tree after a commit, and `path_secret[n]`.
+    fn open(&self, suite: &Suite, transition: &Transition<'_>) -> Result<(PrivateTree, Secret), Rule> {
+        let leaf = HpkePrivateKey(self.leaf.duplicate());
+        let tree = transition.tree();
+        PrivateTree::from_first_path_secret(suite, tree, transition.committer, leaf, &self.first)
     }
 }
 
@@ -35,6 +43,7 @@ pub(super) fn create(
     epoch_secret: Secret,
     leaf: Secret,
     signer: SignatureKeyPair,
+    now: Time,
 ) -> Result<Founding, Error> {
     let context = GroupContext::from_bytes(context)?;
     let tree = RatchetTree::from_bytes(tree, config.limits.members)?;
@@ -42,39 +51,79 @@ pub(super) fn create(
         return Err(Rule::TreeHash.into());
     }
     let expanded = EpochSecret(epoch_secret).expand(&suite, config.schedule);
-    let tag = expanded.secrets.confirmation_key.tag(&suite, &context.confirmed_transcript_hash);
-    let public = PublicEpoch::new(suite, context, tree, tag);
+    let (confirmed, _) = expanded.confirm_own(&suite, context);
     let private = PrivateTree::new(LeafIndex(0), HpkePrivateKey(leaf));
-    let epoch = Epoch::new(public, expanded, private, Arc::new(signer), None);
-    Ok(Group::begin(config, None, None, Box::new(epoch), None))
+    // Its first GroupInfo is not in the transcript.
+    let epoch = Epoch::new(confirmed, tree, private, Arc::new(signer), None, None);
+    Ok(Group::begin(config, Root::default(), Box::new(epoch), now))
 }
 
-/// Joins by an external commit that was made already.
-pub(super) fn join_external(
-    config: Config,
+/// An external commit that was made already, with the epoch that it makes.
+pub(super) struct ExternalReplay {
+    pending: PendingCommit,
+}
+
+/// Processes an external commit as the one who made it.
+pub(super) fn external_commit(
+    config: &Config,
+    now: Time,
     group_info: &[u8],
     message: &[u8],
     secrets: CommitterSecrets,
     signer: SignatureKeyPair,
-) -> Result<Founding, Error> {
+) -> Result<ExternalReplay, Error> {
     let MlsMessage::GroupInfo(info) = MlsMessage::from_bytes(group_info)? else {
-        return Err(Usage::MessageKind.into());
+        return Err(Rule::MessageKind.into());
     };
+    let bytes = message.to_vec();
     let DmlsMessage { message, dmls_epoch } = DmlsMessage::from_bytes(message)?;
-    let suite =
-        config.provider.suite(info.group_context.cipher_suite).ok_or(RecordsError::Missing("the suite"))?;
-    let rules = Rules::received(&config);
-    let public = crate::epoch::verify_group_info(rules, suite, &info, None)?;
-    // A stand-in for the parent: nothing of its secrets is used.
-    let nothing = || Secret::zero(suite.nh());
-    let expanded = EpochSecret(nothing()).expand(&suite, config.schedule);
-    let private = PrivateTree::new(LeafIndex(u32::MAX), HpkePrivateKey(nothing()));
-    let parent = Epoch::new(public, expanded, private, Arc::new(signer), None);
-    let opened = parent.open(&config, message.clone())?;
-    let psks = PskLookup(&|id| crate::group::joiner_psk(&config, id));
-    let processed = parent.process_commit(rules, &opened.content, psks, secrets.into_keys())?;
-    let epoch = processed.child.ok_or(Rule::WelcomeLeaf)?;
-    Ok(Group::begin(config, Some(dmls_epoch), Some(processed.summary), epoch, Some(message)))
+    let rules = Rules::received(config);
+    let suite = info.suite(rules)?;
+    let public = info.verify(rules, suite, None)?.into_public();
+    let MlsMessage::PublicMessage(commit) = message.clone() else { return Err(Rule::MessageKind.into()) };
+    let content = public.verify(commit.into_content()?)?;
+    let list = resolve(content.commit()?, content.get().content.sender, |_| None)?;
+    let transition = public.transition(rules, &content, &list)?;
+    let (private, last) = secrets.open(&suite, &transition)?;
+    let psks = PskLookup(&|id| crate::group::joiner_psk(config, id));
+    let keys = CommitKeys {
+        private,
+        commit: CommitSecret::derive(&suite, Some(&last)),
+        init: InitSecret(secrets.init.ok_or(RecordsError::Missing("the init secret"))?),
+        psk: psks.psk_secret(&suite, &transition.provisional.psks)?,
+    };
+    let (commit, removes) = (transition.summary.clone(), transition.provisional.removed.clone());
+    let id = message.commit_id(&suite);
+    let tag = transition.tag.clone();
+    let epoch = transition.finish(rules, keys, Arc::new(signer), id.clone())?;
+    let pending = PendingCommit {
+        message: bytes,
+        authenticated_data: Vec::new(),
+        welcome: None,
+        parent: Some(dmls_epoch),
+        edge: Edge { commit: id, tag, committer: removes.first().copied(), removes },
+        commit,
+        made: now,
+        input: None,
+        references: Vec::new(),
+        given_up: false,
+        epoch,
+    };
+    Ok(ExternalReplay { pending })
+}
+
+impl ExternalReplay {
+    /// Begins a graph with it.
+    pub(super) fn begin(self, config: Config) -> Founding {
+        let PendingCommit { parent, edge, commit, made, epoch, .. } = self.pending;
+        let root = Root { parent, edge: Some(edge), commit: Some(commit), ..Root::default() };
+        Group::begin(config, root, epoch, made)
+    }
+
+    /// Adds it to a graph that we have.
+    pub(super) fn rejoin(self, group: &mut Group) -> Result<Step<'_, NewEpoch>, Error> {
+        Ok(group.decide_at_once(self.pending)?.into_step(group))
+    }
 }
 
 impl Group {
@@ -91,15 +140,25 @@ impl Group {
         &mut self,
         message: &[u8],
         secrets: Option<CommitterSecrets>,
-        arrival: Arrival,
+        now: Time,
     ) -> Result<Step<'_, Outcome>, Error> {
-        let mut plan = Plan::default();
         let (message, epoch, opened) = self.reopen(message)?;
         let id = self.commit_id(&message);
-        plan.advance(&epoch.id, opened.advance);
-        let keys = secrets.map_or(PathKeys::Decrypt, CommitterSecrets::into_keys);
-        let outcome = self.decide_commit(&mut plan, epoch, id, &opened.content, keys, arrival)?;
-        Ok(plan.into_step(self, outcome))
+        let rules = Rules::received(self.config());
+        let checked = epoch.check(rules, &opened.content)?;
+        let psk = self.with_psks(&epoch.id, |psks| checked.psk_secret(psks))?;
+        let (private, last) = match secrets {
+            Some(secrets) => {
+                let (private, last) = secrets.open(self.suite(), &checked.transition)?;
+                (private, Some(last))
+            }
+            None => checked.open_path()?,
+        };
+        let edge = self.edge(epoch, id.clone(), opened.content.get())?;
+        let processed = checked.finish(private, last, psk, id)?;
+        let decision = self.decide_processed(epoch, edge, processed, Vec::new(), now)?;
+        let advance = opened.advance.map(|advance| Effect::Advance(epoch.id.clone(), advance));
+        Ok(decision.after(advance).into_step(self))
     }
 
     /// Stores a proposal that we sent ourselves.
@@ -108,17 +167,22 @@ impl Group {
         message: &[u8],
         leaf: Option<Secret>,
     ) -> Result<Step<'_, ()>, Error> {
-        let mut plan = Plan::default();
-        let (_, epoch, opened) = self.reopen(message)?;
-        plan.advance(&epoch.id, opened.advance);
+        let (message, epoch, opened) = self.reopen(message)?;
         let content = opened.content.get();
         let Content::Proposal(proposal) = &content.content.content else {
-            return Err(Usage::MessageKind.into());
+            return Err(Rule::MessageKind.into());
         };
         let reference = self.suite().proposal_ref(&content.to_bytes());
-        let own_update = leaf.map(|leaf| Arc::new(HpkePrivateKey(leaf)));
-        let sender = content.content.sender;
-        self.store_proposal(&mut plan, epoch, &reference, proposal.clone(), sender, own_update)?;
-        Ok(plan.into_step(self, ()))
+        let stored = StoredProposal {
+            proposal: proposal.clone(),
+            sender: content.content.sender,
+            order: next_proposal_order(epoch),
+            own_update: leaf.map(|leaf| Arc::new(HpkePrivateKey(leaf))),
+            message: matches!(message, MlsMessage::PublicMessage(_)).then(|| message.to_bytes()),
+        };
+        let id = epoch.id.clone();
+        let advance = opened.advance.map(|advance| Effect::Advance(id.clone(), advance));
+        let store = Effect::StoreProposal(id, reference, Box::new(stored));
+        Ok(Decision::new((), advance.into_iter().chain([store]).collect()).into_step(self))
     }
 }

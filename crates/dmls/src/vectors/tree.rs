@@ -14,8 +14,8 @@ use crate::key_schedule::GroupContext;
 use crate::message::Proposal;
 use crate::registry::ProtocolVersion;
 use crate::tree::{
-    Judge, LeafIndex, LeafPlace, LeafValidator, NewPath, NodeIndex, PrivateTree, RatchetTree, TreeSize,
-    UpdatePath, ValidLeaf,
+    Judge, LeafIndex, LeafPlace, LeafValidator, MergedPath, NewPath, NodeIndex, PrivateTree, RatchetTree,
+    TreeSize, UpdatePath, ValidLeaf,
 };
 
 /// No vector has more leaves.
@@ -122,15 +122,15 @@ impl TreeKem<'_> {
         let sender = LeafIndex(integer(case, "sender")?);
         let path = UpdatePath::from_bytes(&bytes(case, "update_path")?).at("update_path")?;
         let merged = self.merge(&path, sender)?;
-        same("tree_hash_after", merged.tree_hash(self.suite), &bytes(case, "tree_hash_after")?)?;
+        same("tree_hash_after", merged.tree().tree_hash(self.suite), &bytes(case, "tree_hash_after")?)?;
         let path_secrets = array(case, "path_secrets")?;
         for member in self.members.values().filter(|member| member.private.leaf != sender) {
             let leaf = member.private.leaf;
-            let (private, last) = self.decrypt(&path, &merged, member, sender)?;
+            let (private, last) = self.decrypt(&merged, member)?;
             let expected = path_secrets.get(leaf.0 as usize).and_then(Value::as_str).ok_or("path_secrets")?;
             let first = Secret::new(hex::decode(expected).at("path_secrets")?);
             // The path secret itself is not kept: that it is this one shows in the keys which it leads to.
-            let ancestor = merged.size().common_ancestor(leaf, sender);
+            let ancestor = merged.tree().size().common_ancestor(leaf, sender);
             let found = private.key(ancestor).ok_or("the common ancestor's key is not known")?;
             let pair =
                 self.suite.derive_key_pair(&self.suite.derive_secret(&first, "node")).at("path_secrets")?;
@@ -148,18 +148,18 @@ impl TreeKem<'_> {
                 .at("generate")?;
         let path = new.encrypt(self.suite, &self.provisional_context(&new.tree), &[], rng).at("encrypt")?;
         let merged = self.merge(&path, sender)?;
-        same("tree", &merged.to_bytes(), &new.tree.to_bytes())?;
-        merged.check_parent_nodes(self.suite).at("parent nodes")?;
+        same("tree", &merged.tree().to_bytes(), &new.tree.to_bytes())?;
+        merged.tree().check_parent_nodes(self.suite).at("parent nodes")?;
         for member in self.members.values().filter(|member| member.private.leaf != sender) {
-            let (private, last) = self.decrypt(&path, &merged, member, sender)?;
-            check_keys(self.suite, &merged, &private)?;
+            let (private, last) = self.decrypt(&merged, member)?;
+            check_keys(self.suite, merged.tree(), &private)?;
             same("path_secret[n]", last.as_bytes(), new.last_path_secret.as_bytes())?;
         }
-        check_keys(self.suite, &merged, &new.private)
+        check_keys(self.suite, merged.tree(), &new.private)
     }
 
-    fn merge(&self, path: &UpdatePath, sender: LeafIndex) -> Result<RatchetTree, String> {
-        path.merge(&self.validator(), &self.tree, sender, MAX_LEAVES).at("merge")
+    fn merge<'p>(&self, path: &'p UpdatePath, sender: LeafIndex) -> Result<MergedPath<'p>, String> {
+        path.merge(&self.validator(), &self.tree, sender, MAX_LEAVES, &[]).at("merge")
     }
 
     fn validator(&self) -> LeafValidator<'_> {
@@ -173,16 +173,9 @@ impl TreeKem<'_> {
         }
     }
 
-    fn decrypt(
-        &self,
-        path: &UpdatePath,
-        merged: &RatchetTree,
-        member: &Member,
-        sender: LeafIndex,
-    ) -> Result<(PrivateTree, Secret), String> {
-        let context = self.provisional_context(merged);
-        path.decrypt(self.suite, &self.tree, merged, &member.private, sender, &[], &context)
-            .at(format!("leaf {}", member.private.leaf.0))
+    fn decrypt(&self, merged: &MergedPath<'_>, member: &Member) -> Result<(PrivateTree, Secret), String> {
+        let context = self.provisional_context(merged.tree());
+        merged.decrypt(self.suite, &member.private, &context).at(format!("leaf {}", member.private.leaf.0))
     }
 
     fn provisional_context(&self, merged: &RatchetTree) -> Vec<u8> {

@@ -3,14 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(dead_code)] // Each test binary uses a part of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dmls::crypto::Secret;
 use dmls::danger::AcceptAnyCredential;
 use dmls::{
-    Arrival, Changes, CipherSuite, Config, Credential, EpochId, Error, ExternalJoinOptions, Founding, Group,
-    Identity, Lifetime, NewEpoch, NewGroupOptions, Outcome, OwnKeyPackage, PreSharedKeys, Provider,
+    Changes, CipherSuite, Config, Credential, EpochId, Error, ExternalJoinOptions, Founding, Group, Identity,
+    Level, Lifetime, Network, NewEpoch, NewGroupOptions, Outcome, OwnKeyPackage, PreSharedKeys, Provider,
     SentCommit, Step, Time,
 };
 use rand_chacha::ChaCha20Rng;
@@ -19,11 +19,7 @@ use rand_chacha::rand_core::SeedableRng;
 /// When all tests happen.
 pub const NOW: Time = Time(1_800_000_000);
 
-/// A network that is split.
-pub const SPLIT: Arrival = Arrival { now: NOW, retain: true };
-
-/// A network that is whole.
-pub const WHOLE: Arrival = Arrival { now: NOW, retain: false };
+pub use dmls::Network::{Split as SPLIT, Whole as WHOLE};
 
 /// The one external pre-shared key that everybody has.
 pub const PSK: &[u8] = b"shared";
@@ -98,7 +94,7 @@ impl Client {
         let client = Self {
             identity: identity.clone(),
             config: config.clone(),
-            group: founding.apply(),
+            group: founding.apply_unsaved(),
             records,
             strict: true,
         };
@@ -143,22 +139,29 @@ impl Client {
     ) -> Result<T, Error> {
         let step = step(&mut self.group)?;
         step.changes().replay_into(&mut self.records);
-        let outcome = step.apply();
+        let outcome = step.apply_unsaved();
         if self.strict {
             self.check();
         }
         Ok(outcome)
     }
 
-    pub fn receive(&mut self, message: &[u8], arrival: Arrival) -> Result<Outcome, Error> {
-        self.run(|group| group.receive(message, arrival))
+    /// What the delivery service says of the network.
+    pub fn set(&mut self, network: Network) {
+        self.run(|group| Ok(group.set_network(network))).unwrap();
+    }
+
+    pub fn receive(&mut self, message: &[u8], network: Network) -> Result<Outcome, Error> {
+        self.set(network);
+        self.run(|group| group.receive(message, NOW))
     }
 
     /// Receives, and what was held for it.
-    pub fn deliver(&mut self, message: &[u8], arrival: Arrival) -> Result<Vec<Outcome>, Error> {
+    pub fn deliver(&mut self, message: &[u8], network: Network) -> Result<Vec<Outcome>, Error> {
+        self.set(network);
         let records = &mut self.records;
         let mut outcomes = Vec::new();
-        let delivered = self.group.deliver(message, arrival, |changes, resumed| -> Result<(), Error> {
+        let delivered = self.group.deliver(message, NOW, |changes, resumed| -> Result<(), Error> {
             changes.replay_into(records);
             outcomes.extend(resumed.outcome.clone());
             Ok(())
@@ -174,12 +177,13 @@ impl Client {
         self.run(|group| group.commit().stage(NOW, rng)).unwrap()
     }
 
-    pub fn confirm(&mut self, sent: &SentCommit, arrival: Arrival) -> NewEpoch {
-        self.run(|group| group.confirm(&sent.id, arrival)).unwrap()
+    pub fn confirm(&mut self, sent: &SentCommit, network: Network) -> NewEpoch {
+        self.set(network);
+        self.run(|group| group.confirm(&sent.id)).unwrap()
     }
 
     pub fn send(&mut self, data: &[u8], rng: &mut ChaCha20Rng) -> Vec<u8> {
-        self.run(|group| group.send(data, b"", rng)).unwrap()
+        self.run(|group| group.send(data).seal(rng)).unwrap()
     }
 
     /// What is in memory, as records.
@@ -209,20 +213,22 @@ impl Client {
         self.records.keys().filter(|key| key[0] == kind).count()
     }
 
+    /// How many epochs have a record of what their children start from.
+    pub fn full_epochs(&self) -> usize {
+        let records = self.records.keys().filter(|key| key[0] == b'i');
+        records.map(|key| &key[1..33]).collect::<BTreeSet<_>>().len()
+    }
+
     /// How many inputs the PPRF of an epoch was punctured at.
     pub fn punctures(&self, id: &EpochId) -> usize {
-        // tag, Nh, then a vector of inputs: RFC 9420 s2.1.2 lengths.
-        let record = &self.record(b'i', id).unwrap()[2..];
-        let bytes = match record[0] >> 6 {
-            0 => usize::from(record[0]),
-            1 => usize::from(record[0] & 0x3f) << 8 | usize::from(record[1]),
-            _ => unreachable!("not so many"),
-        };
-        bytes / 32
+        // Each has its parts under keys of its own: the input and a level.
+        let prefix = [b"i", id.as_bytes()].concat();
+        let places = self.records.keys().filter_map(|key| key.strip_prefix(&prefix[..]));
+        places.filter(|place| !place.is_empty()).map(|place| &place[..32]).collect::<BTreeSet<_>>().len()
     }
 
     pub fn secret(&self, id: &EpochId) -> Vec<u8> {
-        self.group.export_at(id, "test", b"", 32).unwrap().as_bytes().to_vec()
+        self.group.epoch(id).unwrap().export("test", b"", 32).unwrap().as_bytes().to_vec()
     }
 }
 

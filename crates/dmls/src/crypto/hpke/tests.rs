@@ -163,7 +163,7 @@ fn rfc_9180_vectors() {
             assert_eq!(hex::encode(receiver.private.as_bytes()), vector.sk_r, "{place}");
             assert_eq!(hex::encode(receiver.public.as_bytes()), vector.pk_r, "{place}");
 
-            let info = b"Ode on a Grecian Urn";
+            let info = &suite.key_schedule_context(&[b"Ode on a ", b"Grecian Urn"]);
             let mut given = Given(unhex(vector.ikm_e));
             let (kem_output, sender) = suite.setup_sender(&receiver.public, info, &mut given).unwrap();
             assert_eq!(hex::encode(kem_output.as_bytes()), vector.enc, "{place}");
@@ -204,8 +204,7 @@ fn differential<A: HpkeAead, D: Kdf, K: Kem>(code: CipherSuite) {
             assert_eq!(their_derived.to_bytes().as_slice(), derived.public.as_bytes(), "{place}");
 
             let plaintext = vec![round; 100 * usize::from(round)];
-            let mut info = Vec::new();
-            labelled("UpdatePathNode", b"context", &mut info);
+            let info = [label_header("UpdatePathNode", b"context"), b"context".to_vec()].concat();
 
             let sealed = suite
                 .encrypt_with_label(&pair.public, "UpdatePathNode", b"context", &plaintext, &mut rng)
@@ -309,7 +308,7 @@ fn every_part_is_authenticated() {
 fn an_all_zero_result_is_refused_whoever_computed_it() {
     for suite in suites() {
         let zero = Secret::zero(suite.curve.private_key_length());
-        let context = suite.context(&zero, b"enc", b"receiver", b"info");
+        let context = suite.context(&zero, b"enc", b"receiver", &suite.key_schedule_context(&[]));
         assert_eq!(context.err().unwrap(), CryptoError::InvalidSharedSecret, "{suite:?}");
     }
 }

@@ -119,19 +119,19 @@ impl Group {
         let path = self.path(committer);
         let update = path.encrypt(&suite(), b"context", &new, &mut self.rng).unwrap();
         let sender = LeafIndex(committer);
-        let merged = update.merge(&judge(), &self.tree, sender, MAX_LEAVES).unwrap();
+        let merged = update.merge(&judge(), &self.tree, sender, MAX_LEAVES, &new).unwrap();
         for private in self.private.iter_mut().filter(|private| private.leaf != sender) {
-            let opened = update.decrypt(&suite(), &self.tree, &merged, private, sender, &new, b"context");
+            let opened = merged.decrypt(&suite(), private, b"context");
             *private = opened.unwrap().0;
         }
         self.private[committer as usize] = path.private.duplicate();
         if let Some(client) = added {
             let (secret, key) = (path.secret_for(new[0]), client.leaf_private.duplicate());
-            let joined = PrivateTree::from_welcome(&suite(), &merged, new[0], key, sender, secret);
+            let joined = PrivateTree::from_welcome(&suite(), merged.tree(), new[0], key, sender, secret);
             self.private.push(joined.unwrap());
             self.clients.push(client);
         }
-        self.tree = merged;
+        self.tree = merged.tree().clone();
     }
 
     fn path(&mut self, committer: u32) -> NewPath {

@@ -1,5 +1,7 @@
 //! Update paths and Welcomes: each rule, broken once.
 
+use super::super::MergedPath;
+use super::super::parent_hash::path_with_parent_hashes;
 use super::model::Model;
 use super::*;
 use crate::codec::{Decode, Encode};
@@ -27,8 +29,8 @@ impl Scene {
         scene
     }
 
-    fn merge(&self, update: &UpdatePath) -> Result<RatchetTree, Error> {
-        update.merge(&judge(), &self.group.tree, SENDER, MAX_LEAVES)
+    fn merge<'p>(&self, update: &'p UpdatePath) -> Result<MergedPath<'p>, Error> {
+        update.merge(&judge(), &self.group.tree, SENDER, MAX_LEAVES, &[])
     }
 
     /// The path is changed, then its leaf is signed by whoever's key it names.
@@ -43,7 +45,7 @@ impl Scene {
 
     fn decrypt(&self, update: &UpdatePath, leaf: u32, context: &[u8]) -> Result<(PrivateTree, Secret), Rule> {
         let private = &self.group.private[leaf as usize];
-        update.decrypt(&suite(), &self.group.tree, &self.path.tree, private, SENDER, &[], context)
+        self.merge(update).unwrap().decrypt(&suite(), private, context)
     }
 }
 
@@ -97,7 +99,7 @@ fn the_sender_has_a_leaf_or_takes_the_first_blank_one() {
     let merge = |tree: &RatchetTree, sender, max| {
         let mut update = scene.update.clone();
         sign(&mut update.leaf_node, &scene.group.clients[0].signer, sender);
-        update.merge(&judge(), tree, LeafIndex(sender), max).map(|_| ()).unwrap_err()
+        update.merge(&judge(), tree, LeafIndex(sender), max, &[]).map(|_| ()).unwrap_err()
     };
     assert_eq!(merge(&scene.group.tree, 9, MAX_LEAVES), Error::Invalid(Rule::Sender));
     assert_eq!(merge(&scene.group.tree, u32::MAX, MAX_LEAVES), Error::Invalid(Rule::Sender));
@@ -132,20 +134,13 @@ fn ciphertexts_are_counted_at_every_node() {
             } else {
                 sealed.truncate(sealed.len() - 1)
             }
-            assert_eq!(update.check_ciphertexts(&scene.path.tree, SENDER, &[]), Err(Rule::PathCiphertexts));
-            for leaf in [1, 2, 7] {
-                assert_eq!(scene.decrypt(&update, leaf, b"context").unwrap_err(), Rule::PathCiphertexts);
-            }
+            assert_eq!(scene.merge(&update).unwrap_err(), Rule::PathCiphertexts.into());
         }
     }
-    let mut update = scene.update.clone();
-    update.nodes.pop();
-    assert_eq!(update.check_ciphertexts(&scene.path.tree, SENDER, &[]), Err(Rule::PathLength));
     // Nothing is encrypted to a member whom the same commit adds.
-    assert_eq!(
-        scene.update.check_ciphertexts(&scene.path.tree, SENDER, &[LeafIndex(1)]),
-        Err(Rule::PathCiphertexts)
-    );
+    let refused =
+        scene.update.merge(&suite(), &scene.group.tree, SENDER, MAX_LEAVES, &[LeafIndex(1)]).unwrap_err();
+    assert_eq!(refused, Rule::PathCiphertexts.into());
 }
 
 #[test]
@@ -161,15 +156,7 @@ fn path_secrets_must_decrypt() {
     // The sender can't; nor can someone who knows no key.
     assert_eq!(scene.decrypt(&scene.update, 0, b"context").unwrap_err(), Rule::PathSecret);
     let unknowing = PrivateTree { leaf: LeafIndex(1), keys: Default::default() };
-    let opened = scene.update.decrypt(
-        &suite(),
-        &scene.group.tree,
-        &scene.path.tree,
-        &unknowing,
-        SENDER,
-        &[],
-        b"context",
-    );
+    let opened = scene.merge(&scene.update).unwrap().decrypt(&suite(), &unknowing, b"context");
     assert_eq!(opened.unwrap_err(), Rule::PathSecret);
 }
 
@@ -191,12 +178,13 @@ fn path_secrets_must_lead_to_the_public_keys() {
     let update = sealed_to_leaf_1(&mut scene, &[7; 31]);
     assert_eq!(scene.decrypt(&update, 1, b"context").unwrap_err(), Rule::PathSecret);
     // The first key is right, the next is not: every node is checked.
-    let mut forged = Model::of(&scene.path.tree);
-    forged.parent(7).encryption_key = vec![7; 32].into();
-    let private = &scene.group.private[1];
-    let opened =
-        scene.update.decrypt(&suite(), &scene.group.tree, &forged.tree(), private, SENDER, &[], b"context");
-    assert_eq!(opened.unwrap_err(), Rule::PathSecretKey);
+    let mut update = scene.update.clone();
+    update.nodes[2].encryption_key = vec![7; 32].into();
+    let keys = update.nodes.iter().map(|node| &node.encryption_key);
+    let steps = scene.group.tree.filtered_direct_path(SENDER);
+    let (_, parent_hash) = path_with_parent_hashes(&suite(), &scene.group.tree, &steps, keys);
+    update.leaf_node.source = LeafNodeSource::Commit(parent_hash);
+    assert_eq!(scene.decrypt(&update, 1, b"context").unwrap_err(), Rule::PathSecretKey);
 }
 
 #[test]

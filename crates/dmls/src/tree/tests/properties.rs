@@ -125,24 +125,24 @@ impl World {
         let new: Vec<_> = self.new.keys().copied().collect();
         let context = path.tree.tree_hash(&suite()).to_vec();
         let update = path.encrypt(&suite(), &context, &new, &mut self.rng).unwrap();
-        let merged = update.merge(&judge(), &self.tree, sender, MAX_LEAVES).unwrap();
-        assert_eq!(merged.tree_hash(&suite()), path.tree.tree_hash(&suite()));
+        let merged = update.merge(&judge(), &self.tree, sender, MAX_LEAVES, &new).unwrap();
+        assert_eq!(merged.tree().tree_hash(&suite()), path.tree.tree_hash(&suite()));
         self.merge_into_model(sender, &update);
 
         self.members.remove(&sender);
         for private in self.members.values_mut() {
-            let opened = update.decrypt(&suite(), &self.tree, &merged, private, sender, &new, &context);
+            let opened = merged.decrypt(&suite(), private, &context);
             let (opened, last) = opened.unwrap();
             assert_eq!(last, path.last_path_secret);
             *private = opened;
         }
         for (leaf, key) in std::mem::take(&mut self.new) {
             let secret = path.secret_for(leaf);
-            let private = PrivateTree::from_welcome(&suite(), &merged, leaf, key, sender, secret);
+            let private = PrivateTree::from_welcome(&suite(), merged.tree(), leaf, key, sender, secret);
             self.members.insert(leaf, private.unwrap());
         }
         self.members.insert(sender, path.private);
-        self.tree = merged;
+        self.tree = merged.tree().clone();
     }
 
     fn merge_into_model(&mut self, sender: LeafIndex, update: &UpdatePath) {

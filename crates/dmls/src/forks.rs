@@ -1,0 +1,408 @@
+//! A graph that forks, and the way through it: always the child that the fork choice prefers (draft s6.1.2).
+//!
+//! Members hold it by the names of epochs, observers by those of commits; it is the same graph and the same walk. The way
+//! is kept, not searched: a new child changes it from its parent down and nothing else, so following a commit costs O(1)
+//! without a fork and O(depth of the fork) with one, however much is known.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::crypto::Tag;
+use crate::fork_choice::{Candidate, ForkChoice};
+use crate::key_schedule::CommitId;
+use crate::tree::LeafIndex;
+
+/// The commit that leads to a vertex, as its siblings are compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Edge {
+    pub commit: CommitId,
+    pub tag: Tag,
+    pub committer: Option<LeafIndex>,
+    /// Kept only where the fork choice asks for it.
+    pub removes: Vec<LeafIndex>,
+}
+
+impl Edge {
+    fn candidate(&self) -> Candidate<'_> {
+        Candidate { tag: &self.tag, commit: &self.commit, committer: self.committer, removes: &self.removes }
+    }
+}
+
+/// An epoch in the graph.
+#[derive(Debug)]
+pub(crate) struct Vertex<K, N> {
+    /// Which may not be in the graph.
+    pub parent: Option<K>,
+    pub number: u64,
+    pub edge: Edge,
+    /// How its children are chosen.
+    pub choice: ForkChoice,
+    pub value: N,
+    /// On the way: the child that follows.
+    next: Option<K>,
+    on_way: bool,
+    /// It is final, or a descendant is: the way goes through it.
+    is_final: bool,
+}
+
+impl<K, N> Vertex<K, N> {
+    pub(crate) fn new(parent: Option<K>, number: u64, edge: Edge, choice: ForkChoice, value: N) -> Self {
+        Self { parent, number, edge, choice, value, next: None, on_way: false, is_final: false }
+    }
+}
+
+/// Where the way ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WayEnd<K> {
+    pub key: K,
+    /// The commit by which it leads out of the graph from there.
+    pub dead_end: Option<CommitId>,
+}
+
+/// The graph.
+#[derive(Debug)]
+pub(crate) struct Forks<K, N> {
+    vertices: BTreeMap<K, Vertex<K, N>>,
+    /// Also of vertices that are not here.
+    children: BTreeMap<K, BTreeSet<K>>,
+    dead_ends: BTreeMap<K, Vec<Edge>>,
+    by_commit: BTreeMap<CommitId, K>,
+    finals: BTreeSet<CommitId>,
+    blocked: BTreeSet<CommitId>,
+    /// The topmost vertex above the one at which we began or last began anew.
+    start: K,
+    end: WayEnd<K>,
+}
+
+impl<K: Ord + Clone, N> Forks<K, N> {
+    pub(crate) fn new(key: K, vertex: Vertex<K, N>) -> Self {
+        let end = WayEnd { key: key.clone(), dead_end: None };
+        let mut forks = Self {
+            vertices: BTreeMap::new(),
+            children: BTreeMap::new(),
+            dead_ends: BTreeMap::new(),
+            by_commit: BTreeMap::new(),
+            finals: BTreeSet::new(),
+            blocked: BTreeSet::new(),
+            start: key.clone(),
+            end,
+        };
+        forks.add(key, vertex);
+        forks.walk_anew();
+        forks
+    }
+
+    pub(crate) fn get(&self, key: &K) -> Option<&Vertex<K, N>> {
+        self.vertices.get(key)
+    }
+
+    /// With its key as it is stored here.
+    pub(crate) fn entry(&self, key: &K) -> Option<(&K, &Vertex<K, N>)> {
+        self.vertices.get_key_value(key)
+    }
+
+    pub(crate) fn value_mut(&mut self, key: &K) -> Option<&mut N> {
+        self.vertices.get_mut(key).map(|vertex| &mut vertex.value)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &Vertex<K, N>)> {
+        self.vertices.iter()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.vertices.len()
+    }
+
+    pub(crate) fn by_commit(&self, commit: &CommitId) -> Option<&K> {
+        self.by_commit.get(commit)
+    }
+
+    pub(crate) fn children(&self, key: &K) -> impl Iterator<Item = (&K, &Vertex<K, N>)> {
+        let children = self.children.get(key).into_iter().flatten();
+        children.filter_map(|child| self.vertices.get_key_value(child))
+    }
+
+    /// How many commits of an epoch are in the graph, those that remove us too.
+    pub(crate) fn count_edges(&self, key: &K) -> usize {
+        self.children.get(key).map_or(0, BTreeSet::len) + self.dead_ends.get(key).map_or(0, Vec::len)
+    }
+
+    pub(crate) fn start(&self) -> &K {
+        &self.start
+    }
+
+    pub(crate) fn end(&self) -> &WayEnd<K> {
+        &self.end
+    }
+
+    pub(crate) fn is_on_way(&self, key: &K) -> bool {
+        self.vertices.get(key).is_some_and(|vertex| vertex.on_way)
+    }
+
+    pub(crate) fn is_final(&self, key: &K) -> bool {
+        self.vertices.get(key).is_some_and(|vertex| vertex.is_final)
+    }
+
+    /// What the delivery service called final, as far as it is not implied by something later.
+    pub(crate) fn finals(&self) -> &BTreeSet<CommitId> {
+        &self.finals
+    }
+
+    pub(crate) fn blocked(&self) -> &BTreeSet<CommitId> {
+        &self.blocked
+    }
+
+    /// An epoch and those above it, as far as they are here.
+    pub(crate) fn ancestors<'a>(&'a self, key: &'a K) -> impl Iterator<Item = (&'a K, &'a Vertex<K, N>)> {
+        let first = self.vertices.get_key_value(key);
+        std::iter::successors(first, |(_, vertex)| self.vertices.get_key_value(vertex.parent.as_ref()?))
+    }
+
+    /// Whether `ancestor` is above `key`, or is it.
+    pub(crate) fn is_above(&self, ancestor: &K, key: &K) -> bool {
+        let Some(number) = self.vertices.get(ancestor).map(|vertex| vertex.number) else { return false };
+        self.ancestors(key).take_while(|(_, vertex)| vertex.number >= number).any(|(key, _)| key == ancestor)
+    }
+
+    /// Where the way will end with another child; nothing is changed yet.
+    pub(crate) fn end_with_child(&self, parent: &K, key: &K, vertex: Vertex<K, ()>) -> WayEnd<K> {
+        if self.children.contains_key(key) || self.finals.contains(&vertex.edge.commit) {
+            return self.end_after(|forks| forks.insert(key.clone(), vertex));
+        }
+        match self.choose(parent, Some((Chosen::Child(key), &vertex.edge))) {
+            Some(Chosen::Child(child)) if child == key && self.is_on_way(parent) => {
+                WayEnd { key: key.clone(), dead_end: None }
+            }
+            _ => self.end.clone(),
+        }
+    }
+
+    /// Whether a commit would be preferred to all others of its epoch.
+    pub(crate) fn would_win(&self, parent: &K, edge: &Edge) -> bool {
+        let new = Chosen::DeadEnd(&edge.commit);
+        matches!(self.choose(parent, Some((new, edge))), Some(Chosen::DeadEnd(commit)) if *commit == edge.commit)
+    }
+
+    /// Where the way will end after a change that is rare: it is tried on a copy without the epochs themselves, O(known).
+    pub(crate) fn end_after(&self, change: impl FnOnce(&mut Forks<K, ()>)) -> WayEnd<K> {
+        let bare = |vertex: &Vertex<K, N>| Vertex {
+            parent: vertex.parent.clone(),
+            number: vertex.number,
+            edge: vertex.edge.clone(),
+            choice: vertex.choice,
+            value: (),
+            next: vertex.next.clone(),
+            on_way: vertex.on_way,
+            is_final: vertex.is_final,
+        };
+        let mut copy = Forks {
+            vertices: self.vertices.iter().map(|(key, vertex)| (key.clone(), bare(vertex))).collect(),
+            children: self.children.clone(),
+            dead_ends: self.dead_ends.clone(),
+            by_commit: self.by_commit.clone(),
+            finals: self.finals.clone(),
+            blocked: self.blocked.clone(),
+            start: self.start.clone(),
+            end: self.end.clone(),
+        };
+        change(&mut copy);
+        copy.end
+    }
+
+    /// Adds an epoch. The parent may be missing, and may come later.
+    pub(crate) fn insert(&mut self, key: K, vertex: Vertex<K, N>) {
+        let parent = vertex.parent.clone();
+        let (joins, is_final) = (self.children.contains_key(&key), self.finals.contains(&vertex.edge.commit));
+        self.add(key.clone(), vertex);
+        if is_final || self.children(&key).any(|(_, child)| child.is_final) {
+            self.mark_final(&key);
+        }
+        match parent {
+            _ if joins || is_final => self.walk_anew(),
+            Some(parent) if self.is_on_way(&parent) => self.walk_from(parent),
+            _ => {}
+        }
+    }
+
+    /// Begins anew at an epoch whose parent is not here: the way goes through it from now on.
+    pub(crate) fn begin_at(&mut self, key: &K) {
+        self.start = key.clone();
+        self.walk_anew();
+    }
+
+    /// Adds a commit that leads out of the graph.
+    pub(crate) fn add_dead_end(&mut self, parent: &K, edge: Edge) {
+        self.dead_ends.entry(parent.clone()).or_default().push(edge);
+        if self.is_on_way(parent) {
+            self.walk_from(parent.clone());
+        }
+    }
+
+    pub(crate) fn finalize(&mut self, commit: &CommitId) {
+        self.finals.insert(commit.clone());
+        if let Some(key) = self.by_commit.get(commit).cloned() {
+            self.mark_final(&key);
+            if !self.is_on_way(&key) {
+                self.walk_anew();
+            }
+        }
+    }
+
+    /// Forgets that a commit is final: a later one implies it.
+    pub(crate) fn drop_final(&mut self, commit: &CommitId) {
+        self.finals.remove(commit);
+    }
+
+    pub(crate) fn block(&mut self, commit: &CommitId) {
+        self.blocked.insert(commit.clone());
+        self.walk_again_at(commit);
+    }
+
+    pub(crate) fn unblock(&mut self, commit: &CommitId) {
+        self.blocked.remove(commit);
+        self.walk_again_at(commit);
+    }
+
+    /// Takes an epoch out altogether; the start only if one way leads on from it.
+    pub(crate) fn forget(&mut self, key: &K) -> Option<N> {
+        let vertex = self.vertices.remove(key)?;
+        self.by_commit.remove(&vertex.edge.commit);
+        self.dead_ends.remove(key);
+        self.finals.remove(&vertex.edge.commit);
+        if let Some(parent) = &vertex.parent
+            && let Some(siblings) = self.children.get_mut(parent)
+        {
+            siblings.remove(key);
+            if siblings.is_empty() {
+                self.children.remove(parent);
+            }
+        }
+        if self.start == *key
+            && let Some(next) = vertex.next
+        {
+            self.start = next;
+        }
+        Some(vertex.value)
+    }
+
+    /// Whether an epoch can be forgotten without changing the way or a later choice: the start, if nothing else follows it
+    /// than the way, and the end of a branch that lost.
+    pub(crate) fn is_forgettable(&self, key: &K) -> bool {
+        let Some(vertex) = self.vertices.get(key) else { return false };
+        if vertex.on_way {
+            self.start == *key && vertex.next.is_some() && self.count_edges(key) == 1
+        } else {
+            !self.children.contains_key(key)
+        }
+    }
+
+    /// From the start on, what can be forgotten one after the other.
+    pub(crate) fn forgettable_chain(&self) -> impl Iterator<Item = (&K, &Vertex<K, N>)> {
+        let single = |key: &K| self.count_edges(key) == 1;
+        let first = self.vertices.get_key_value(&self.start);
+        let chain =
+            std::iter::successors(first, |(_, vertex)| self.vertices.get_key_value(vertex.next.as_ref()?));
+        chain.take_while(move |(key, vertex)| vertex.next.is_some() && single(key))
+    }
+
+    fn add(&mut self, key: K, vertex: Vertex<K, N>) {
+        if let Some(parent) = &vertex.parent {
+            self.children.entry(parent.clone()).or_default().insert(key.clone());
+        }
+        self.by_commit.insert(vertex.edge.commit.clone(), key.clone());
+        self.vertices.insert(key, vertex);
+    }
+
+    fn mark_final(&mut self, key: &K) {
+        let mut current = Some(key.clone());
+        while let Some(vertex) = current.as_ref().and_then(|key| self.vertices.get_mut(key)) {
+            if std::mem::replace(&mut vertex.is_final, true) {
+                break;
+            }
+            current = vertex.parent.clone();
+        }
+    }
+
+    fn walk_again_at(&mut self, commit: &CommitId) {
+        let parent = self.by_commit.get(commit).and_then(|key| self.vertices.get(key)?.parent.clone());
+        if let Some(parent) = parent.filter(|parent| self.is_on_way(parent)) {
+            self.walk_from(parent);
+        }
+    }
+
+    /// The whole way, from the topmost ancestor of the start.
+    fn walk_anew(&mut self) {
+        for vertex in self.vertices.values_mut() {
+            (vertex.on_way, vertex.next) = (false, None);
+        }
+        let start = self.ancestors(&self.start).last().map(|(key, _)| key.clone());
+        if let Some(start) = start {
+            self.start = start.clone();
+            if let Some(vertex) = self.vertices.get_mut(&start) {
+                vertex.on_way = true;
+            }
+            self.walk_from(start);
+        }
+    }
+
+    /// The way from an epoch on it down.
+    fn walk_from(&mut self, mut at: K) {
+        loop {
+            let (next, dead_end) = match self.choose(&at, None) {
+                Some(Chosen::Child(child)) => (Some(child.clone()), None),
+                Some(Chosen::DeadEnd(commit)) => (None, Some(commit.clone())),
+                None => (None, None),
+            };
+            let Some(vertex) = self.vertices.get_mut(&at) else { return };
+            if next.is_some() && vertex.next == next {
+                return;
+            }
+            let mut left = std::mem::replace(&mut vertex.next, next.clone());
+            while let Some(vertex) = left.as_ref().and_then(|key| self.vertices.get_mut(key)) {
+                vertex.on_way = false;
+                left = vertex.next.take();
+            }
+            let Some(next) = next else {
+                self.end = WayEnd { key: at, dead_end };
+                return;
+            };
+            if let Some(vertex) = self.vertices.get_mut(&next) {
+                vertex.on_way = true;
+            }
+            at = next;
+        }
+    }
+
+    /// The commit of an epoch that wins: a final one, else by the fork choice among those that are not blocked.
+    fn choose<'a>(&'a self, at: &'a K, new: Option<(Chosen<'a, K>, &'a Edge)>) -> Option<Chosen<'a, K>> {
+        let choice = self.vertices.get(at)?.choice;
+        let children = self.children(at).map(|(key, vertex)| (Chosen::Child(key), &vertex.edge));
+        let dead_ends = self.dead_ends.get(at).into_iter().flatten();
+        let dead_ends = dead_ends.map(|edge| (Chosen::DeadEnd(&edge.commit), edge));
+        let mut candidates: Vec<_> = children.chain(dead_ends).chain(new).collect();
+        let is_final = |(chosen, edge): &(Chosen<'_, K>, &Edge)| {
+            matches!(chosen, Chosen::Child(key) if self.is_final(key)) || self.finals.contains(&edge.commit)
+        };
+        if candidates.iter().any(is_final) {
+            candidates.retain(is_final);
+        } else {
+            candidates.retain(|(_, edge)| !self.blocked.contains(&edge.commit));
+        }
+        let compared: Vec<_> = candidates.iter().map(|(_, edge)| edge.candidate()).collect();
+        choice.choose(&compared).map(|place| candidates[place].0)
+    }
+}
+
+/// What the way takes.
+#[derive(Debug)]
+enum Chosen<'a, K> {
+    Child(&'a K),
+    DeadEnd(&'a CommitId),
+}
+
+impl<K> Clone for Chosen<'_, K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K> Copy for Chosen<'_, K> {}

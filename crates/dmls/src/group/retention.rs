@@ -1,0 +1,364 @@
+//! What is deleted of an epoch, and when (draft s6.1.2, s7).
+//!
+//! - The network is whole: a commit deletes all epochs but the head.
+//! - It is split: all stay, up to [`Limits::epochs`]. What a full house evicts is where a missing commit is least likely:
+//!   branches that lost, the oldest first; then the oldest epoch, if everybody was heard after it; then the newest of those
+//!   that are neither recent nor a place where branches part. Who was silent since a split began will go on at the old end;
+//!   commits that crossed each other are at the new one.
+//! - A commit is final: its ancestors, and what it excludes, can only be read; until all its messages were delivered.
+
+use std::collections::BTreeMap;
+
+use crate::error::{Error, Usage};
+use crate::forks::Edge;
+use crate::key_schedule::{CommitId, EpochId};
+use crate::tree::LeafIndex;
+
+use super::effect::Effect;
+use super::epoch_ref::speakers;
+use super::outcome::{Deleted, Why};
+use super::step::{Decision, Step};
+use super::{Group, Level, Network};
+
+/// What goes of an epoch.
+#[derive(Debug)]
+pub(super) struct LetGo {
+    pub id: EpochId,
+    pub number: u64,
+    /// What stays.
+    pub level: Level,
+    pub why: Why,
+}
+
+impl Group {
+    /// Deletes all epochs but the head now, instead of at the next commit: the network is whole again.
+    pub fn delete_old_epochs(&mut self) -> Step<'_, Vec<Deleted>> {
+        let retained = self.graph.way().iter().chain(self.graph.beside());
+        let old = retained.filter(|(_, id)| *id != self.state.head);
+        let let_go = old.map(|(number, id)| self.gone(id, *number, Level::Known, Why::Whole)).collect();
+        self.lower(let_go).into_step(self)
+    }
+
+    /// Deletes what an epoch has beyond a level. The head can't go. See [`super::EpochRef::member_facts`] for what to decide by.
+    pub fn delete_epoch(&mut self, id: &EpochId, level: Level) -> Result<Step<'_, Vec<Deleted>>, Error> {
+        let vertex = self.graph.vertex(id).ok_or(Usage::UnknownEpoch)?;
+        if *id == self.state.head {
+            return Err(Usage::DeletesHead.into());
+        }
+        let lowers = vertex.value.level() > level;
+        let let_go = lowers.then(|| self.gone(id, vertex.number, level, Why::Asked)).into_iter().collect();
+        Ok(self.lower(let_go).into_step(self))
+    }
+
+    fn gone(&self, id: &EpochId, number: u64, level: Level, why: Why) -> LetGo {
+        LetGo { id: id.clone(), number, level, why }
+    }
+
+    fn lower(&self, let_go: Vec<LetGo>) -> Decision<Vec<Deleted>> {
+        let mut effects = Vec::new();
+        let (_, deleted) = self.carry_out(let_go, &mut effects);
+        Decision::new(deleted, effects)
+    }
+
+    /// What one more epoch lets go, itself perhaps; `head` is the head with it.
+    pub(super) fn let_go(
+        &self,
+        head: &EpochId,
+        new: &EpochId,
+        number: u64,
+        parent: Option<&EpochId>,
+        edge: &Edge,
+    ) -> Vec<LetGo> {
+        let retained = || self.graph.way().iter().chain(self.graph.beside());
+        let mut let_go = Vec::new();
+        if self.state.network == Network::Whole {
+            let old = retained().filter(|(_, id)| id != head);
+            let_go.extend(old.map(|(number, id)| self.gone(id, *number, Level::Known, Why::Whole)));
+            let_go.extend((new != head).then(|| self.gone(new, number, Level::Known, Why::Whole)));
+            return let_go;
+        }
+        if self.graph.forks().finals().contains(&edge.commit) {
+            let_go.extend(self.released_by(parent.map(|parent| (parent, new)), None));
+        }
+        if self.is_linear() {
+            let old = retained().filter(|(_, id)| id != head && self.is_full(id));
+            let_go.extend(old.map(|(number, id)| self.gone(id, *number, Level::Readable, Why::Linear)));
+        }
+        let_go.extend(parent.into_iter().flat_map(|parent| self.over_quota(parent, edge)));
+        self.evict(head, new, number, parent, &mut let_go);
+        let_go
+    }
+
+    fn is_full(&self, id: &EpochId) -> bool {
+        self.graph.node(id).is_some_and(|node| node.level() == Level::Full)
+    }
+
+    /// A child that wins drives out the branch of the same committer's lowest tag, if there are too many.
+    fn over_quota(&self, parent: &EpochId, edge: &Edge) -> Vec<LetGo> {
+        let children = self.graph.forks().children(parent);
+        let same = children.filter(|(_, vertex)| {
+            vertex.edge.committer == edge.committer && vertex.value.level() > Level::Known
+        });
+        let same: Vec<_> = same.collect();
+        if same.len() < self.config.limits.children_per_committer {
+            return Vec::new();
+        }
+        let lowest = same.into_iter().min_by_key(|(_, vertex)| vertex.edge.tag.as_bytes());
+        let mut open: Vec<_> = lowest.into_iter().collect();
+        let mut branch = Vec::new();
+        while let Some((id, vertex)) = open.pop() {
+            open.extend(self.graph.forks().children(id));
+            if vertex.value.level() > Level::Known {
+                branch.push(self.gone(id, vertex.number, Level::Known, Why::Quota));
+            }
+        }
+        branch
+    }
+
+    /// What the limit asks for.
+    fn evict(
+        &self,
+        head: &EpochId,
+        new: &EpochId,
+        number: u64,
+        parent: Option<&EpochId>,
+        let_go: &mut Vec<LetGo>,
+    ) {
+        let gone = let_go.iter().filter(|gone| gone.level == Level::Known).count();
+        let excess = (self.graph.retained() + 1).saturating_sub(gone + self.config.limits.epochs.max(1));
+        if excess == 0 {
+            return;
+        }
+        // Without a fork the way goes on; after a turn it is what is above the new head.
+        let turned = new == head && parent != Some(&self.state.head);
+        let above = |id: &EpochId| parent.is_some_and(|parent| self.graph.forks().is_above(id, parent));
+        let is_beside = |id: &EpochId| turned && !above(id);
+        let way = || self.graph.way().iter().filter(|(_, id)| id != head && !is_beside(id));
+        let lost = self.graph.way().iter().filter(|(_, id)| id != head && is_beside(id));
+        let new_lost = (number, new.clone());
+        let mut beside: Vec<_> =
+            self.graph.beside().iter().filter(|(_, id)| !turned || !above(id)).chain(lost).collect();
+        if new != head {
+            beside.push(&new_lost);
+        }
+        beside.sort_unstable();
+
+        let newest = if new == head { number } else { self.head().number() };
+        let recent = newest.saturating_sub((self.config.limits.epochs / 8) as u64);
+        let floor = self.moved.as_ref().map_or(0, Moved::floor);
+        let passed = way().take_while(|(number, _)| *number < floor);
+        let parts = |id: &EpochId| self.graph.forks().count_edges(id) > 1;
+        let settled = (recent, EpochId::from(Vec::new()));
+        let middle = self.graph.way().range(..settled).rev();
+        let middle = middle.filter(|(_, id)| id != head && !is_beside(id) && !parts(id));
+        let order = beside.into_iter().chain(passed).chain(middle).chain(way());
+        let mut left = excess;
+        for (number, id) in order {
+            if left == 0 {
+                break;
+            }
+            match let_go.iter_mut().find(|gone| gone.id == *id) {
+                Some(gone) if gone.level == Level::Known => continue,
+                Some(gone) => (gone.level, gone.why) = (Level::Known, Why::Limit),
+                None => let_go.push(self.gone(id, *number, Level::Known, Why::Limit)),
+            }
+            left -= 1;
+        }
+    }
+
+    /// What a final commit releases: its ancestors and what it excludes. `new` is an epoch that is not in the graph yet, with its parent.
+    pub(super) fn released_by(
+        &self,
+        new: Option<(&EpochId, &EpochId)>,
+        known: Option<&EpochId>,
+    ) -> Vec<LetGo> {
+        let is_below = |id: &EpochId| known.is_some_and(|known| self.graph.forks().is_above(known, id));
+        let is_new = |id: &EpochId| new.is_some_and(|(_, new)| new == id);
+        let retained = self.graph.way().iter().chain(self.graph.beside());
+        let released = retained.filter(|(_, id)| self.is_full(id) && !is_below(id) && !is_new(id));
+        released.map(|(number, id)| self.gone(id, *number, Level::Readable, Why::Final)).collect()
+    }
+
+    /// The effects of letting go: own commits that go with their parents, and what is told.
+    pub(super) fn carry_out(
+        &self,
+        let_go: Vec<LetGo>,
+        effects: &mut Vec<Effect>,
+    ) -> (Vec<CommitId>, Vec<Deleted>) {
+        let mut dropped = Vec::new();
+        let mut deleted = Vec::new();
+        let confirmed: Vec<_> = effects
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::Confirm(commit) | Effect::DropPending(commit) => Some(commit.clone()),
+                _ => None,
+            })
+            .collect();
+        for LetGo { id, number, level, why } in let_go {
+            if let Some(vertex) = self.graph.vertex(&id) {
+                effects.push(Effect::Lower(id.clone(), level));
+                let commit = &vertex.edge.commit;
+                let welcome = level == Level::Known && self.welcomes.contains_key(commit);
+                effects.extend(welcome.then(|| Effect::Welcome(commit.clone(), None)));
+                for (commit, pending) in &self.pending {
+                    if pending.parent.as_ref() == Some(&id) && !confirmed.contains(commit) {
+                        effects.push(Effect::DropPending(commit.clone()));
+                        dropped.push(commit.clone());
+                    }
+                }
+            }
+            deleted.push(Deleted { id, number, level, why });
+        }
+        (dropped, deleted)
+    }
+
+    /// Drops resumption keys and ids of epochs that are long gone.
+    pub(super) fn forget_old(&self, head: &EpochId, newest: u64) -> Vec<Effect> {
+        let limits = &self.config.limits;
+        let is_old = |number: u64| number.saturating_add(limits.resumption_psks) < newest;
+        let old = self.graph.resumptions().iter().take_while(|(number, _)| is_old(*number));
+        let mut effects: Vec<_> =
+            old.filter(|(_, id)| id != head).map(|(_, id)| Effect::DropResumption(id.clone())).collect();
+
+        let forks = self.graph.forks();
+        let excess = self.graph.known().len().saturating_sub(limits.known_epochs);
+        if excess == 0 {
+            return effects;
+        }
+        let is_known = |id: &EpochId| self.graph.node(id).is_some_and(|node| node.level() == Level::Known);
+        let chain = forks.forgettable_chain().map(|(id, _)| id).take_while(|id| is_known(id));
+        let mut forgotten: Vec<_> = chain.take(excess).collect();
+        if forgotten.len() < excess {
+            let losers = self.graph.known().iter().map(|(_, id)| id);
+            let losers = losers.filter(|id| !forks.is_on_way(id) && forks.is_forgettable(id));
+            forgotten.extend(losers.take(excess - forgotten.len()));
+        }
+        for id in forgotten {
+            effects.push(Effect::Forget(id.clone()));
+            if let Some(vertex) = self.graph.vertex(id) {
+                let commit = &vertex.edge.commit;
+                effects.extend(forks.finals().contains(commit).then(|| Effect::DropFinal(commit.clone())));
+                effects.extend(forks.blocked().contains(commit).then(|| Effect::Unblock(commit.clone())));
+            }
+            let removals = self.removals.iter().filter(|(_, removal)| removal.parent == *id);
+            effects.extend(removals.map(|(commit, _)| Effect::ForgetRemoval(commit.clone())));
+        }
+        effects
+    }
+
+    /// Keeps count of who was heard where, once the limit of epochs is near; before, nobody asks.
+    pub(super) fn track_moved(&mut self, new: &EpochId) {
+        if self.graph.retained() < self.config.limits.epochs {
+            self.moved = None;
+            return;
+        }
+        let Some(vertex) = self.graph.vertex(new) else { return };
+        let extends = vertex.parent.as_ref().is_some_and(|parent| {
+            self.graph.forks().is_on_way(new) && self.moved.as_ref().is_some_and(|moved| moved.at == *parent)
+        });
+        match self.moved.take() {
+            Some(mut moved) if extends => {
+                moved.follow(new, vertex.number, vertex.edge.committer, &vertex.edge.removes);
+                let added = vertex.value.commit.iter().flat_map(|commit| &commit.added);
+                added.for_each(|added| moved.set(added.member.leaf, vertex.number));
+                self.moved = Some(moved);
+            }
+            Some(moved) if !self.graph.forks().is_on_way(new) => self.moved = Some(moved),
+            _ => self.moved = Some(Moved::new(self)),
+        }
+    }
+
+    /// A member spoke in an epoch.
+    pub(super) fn heard(&mut self, id: &EpochId, leaf: LeafIndex) {
+        let on_way = self.graph.forks().is_on_way(id);
+        let number = self.graph.vertex(id).map(|vertex| vertex.number);
+        if let (Some(moved), Some(number), true) = (&mut self.moved, number, on_way) {
+            moved.raise(leaf, number);
+        }
+    }
+}
+
+/// For each other member, the number of the last epoch on the way in which it was heard.
+#[derive(Debug)]
+pub(crate) struct Moved {
+    own: LeafIndex,
+    /// The epoch up to which it was followed.
+    at: EpochId,
+    last: BTreeMap<LeafIndex, u64>,
+    /// How many members were last heard in an epoch.
+    counts: BTreeMap<u64, u32>,
+}
+
+impl Moved {
+    /// From all that is retained.
+    fn new(group: &Group) -> Self {
+        let head = group.head_epoch();
+        let mut moved = Self {
+            own: head.own_leaf(),
+            at: group.state.head.clone(),
+            last: BTreeMap::new(),
+            counts: BTreeMap::new(),
+        };
+        for (leaf, _) in head.public().tree.leaves() {
+            moved.set(leaf, 0);
+        }
+        // From the head up: what a leaf did before it was somebody's who is gone does not count.
+        let mut settled = std::collections::BTreeSet::new();
+        for (_, vertex) in group.graph.forks().ancestors(&group.state.head) {
+            let here = speakers(&vertex.value);
+            for leaf in here.into_iter().chain(vertex.edge.committer).filter(|leaf| !settled.contains(leaf)) {
+                moved.raise(leaf, vertex.number);
+            }
+            let added =
+                vertex.value.commit.iter().flat_map(|commit| &commit.added).map(|added| added.member.leaf);
+            for leaf in added {
+                moved.raise(leaf, vertex.number);
+                settled.insert(leaf);
+            }
+            settled.extend(&vertex.edge.removes);
+        }
+        moved
+    }
+
+    /// All others were heard in an epoch with this number, or later.
+    fn floor(&self) -> u64 {
+        self.counts.keys().next().copied().unwrap_or(u64::MAX)
+    }
+
+    fn follow(&mut self, id: &EpochId, number: u64, committer: Option<LeafIndex>, removed: &[LeafIndex]) {
+        self.at = id.clone();
+        removed.iter().for_each(|leaf| self.remove(*leaf));
+        committer.into_iter().for_each(|leaf| self.raise(leaf, number));
+    }
+
+    fn remove(&mut self, leaf: LeafIndex) {
+        if let Some(number) = self.last.remove(&leaf) {
+            self.count_down(number);
+        }
+    }
+
+    fn count_down(&mut self, number: u64) {
+        if let Some(count) = self.counts.get_mut(&number) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&number);
+            }
+        }
+    }
+
+    fn set(&mut self, leaf: LeafIndex, number: u64) {
+        if leaf == self.own {
+            return;
+        }
+        self.remove(leaf);
+        self.last.insert(leaf, number);
+        *self.counts.entry(number).or_default() += 1;
+    }
+
+    /// Heard again; only members count.
+    fn raise(&mut self, leaf: LeafIndex, number: u64) {
+        if self.last.get(&leaf).is_some_and(|last| *last < number) {
+            self.set(leaf, number);
+        }
+    }
+}
