@@ -243,6 +243,11 @@ reasons! {
         EpochIdLength = "dmls:epoch-id": "dmls_epoch does not have the length of a hash";
         EpochHeader = "dmls:epoch-header": "the message is not of the epoch that its dmls_epoch names";
         GroupInfoName = "dmls:group-info-name": "the dmls_epoch or the commit_id of the GroupInfo does not have the length of a hash";
+        Ruleset = "dmls:ruleset": "the group context extensions add, drop or change the ruleset, or don't require it";
+        ExternalJoins = "dmls:external-joins": "the group's ruleset does not let this client join by an external commit";
+        HandshakeFormat = "dmls:handshake": "the group's ruleset asks for the other of PublicMessage and PrivateMessage";
+        Members = "dmls:members": "the tree would have more leaves than the group's ruleset allows";
+        ReInitExtensions = "dmls:reinit": "the successor of a reinit drops the extension of the draft or the ruleset, or does not require it";
         Punctured = "dmls:punctured": "the commit was processed in this epoch before";
     }
 }
@@ -286,6 +291,8 @@ pub enum Unsupported {
     Credential(CredentialType),
     /// An extension of the group context that this client does not list in its capabilities.
     Extension(ExtensionType),
+    /// A ruleset of the group with a value that this library does not know.
+    Ruleset,
 }
 
 impl fmt::Display for Unsupported {
@@ -296,6 +303,9 @@ impl fmt::Display for Unsupported {
                 write!(f, "cipher suite {c}; see Provider::suite for those of this build")
             }
             Self::Credential(c) => write!(f, "credential type {c}"),
+            Self::Ruleset => {
+                f.write_str("a value of the group's ruleset; a later version of this library may know it")
+            }
             Self::Extension(e) => {
                 write!(f, "group context extension {e}; list it in the capabilities if you do")
             }

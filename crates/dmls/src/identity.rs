@@ -41,7 +41,7 @@ impl Identity {
         let capabilities = Capabilities {
             versions: vec![ProtocolVersion::MLS10],
             cipher_suites: suite.provider().suites().map(|suite| suite.code()).collect(),
-            extensions: vec![ExtensionType::DMLS],
+            extensions: vec![ExtensionType::DMLS, ExtensionType::RULESET, ExtensionType::HOME_ATTESTATION],
             proposals: Vec::new(),
             credentials: vec![CredentialType::BASIC, CredentialType::X509],
         };
@@ -63,9 +63,10 @@ impl Identity {
         Self { credential, signer: Arc::new(signer), ..self.clone() }
     }
 
-    /// Leaves out the extension of R9, to take part in groups of the bare draft and of RFC 9420.
+    /// Leaves out the extensions of R9 and R16, to take part in groups of the bare draft and of RFC 9420.
     pub fn without_dmls(mut self) -> Self {
-        self.capabilities.extensions.retain(|extension| *extension != ExtensionType::DMLS);
+        let left_out = [ExtensionType::DMLS, ExtensionType::RULESET];
+        self.capabilities.extensions.retain(|extension| !left_out.contains(extension));
         self
     }
 

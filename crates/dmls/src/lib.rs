@@ -67,7 +67,7 @@ pub use config::KeyLog;
 pub use config::{Config, Limits, NoPreSharedKeys, PreSharedKeys};
 pub use credential::{AuthenticationService, Credential, Operation, Presented};
 pub use crypto::{Provider, Suite};
-pub use epoch::{Added, CommitSummary, Member, NewGroupOptions};
+pub use epoch::{Added, CommitSummary, KnownCommit, Member, NewGroupOptions};
 pub use error::{Error, Limit, RecordsError, Rule, Unsupported, Usage};
 pub use fork_choice::{Candidate, ForkChoice};
 pub use group::{

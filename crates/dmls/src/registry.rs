@@ -78,6 +78,10 @@ code_points! {
         DMLS_EPOCH = 0xf0d6 => "dmls_epoch";
         /// GroupInfo: the CommitId of the commit that made the epoch (DESIGN, R15; private use).
         COMMIT_ID = 0xf0d7 => "commit_id";
+        /// GroupContext: what decides alike for all members (DESIGN, R16; private use).
+        RULESET = 0xf0d8 => "ruleset";
+        /// Leaf: which server speaks for it (DESIGN, R17; private use).
+        HOME_ATTESTATION = 0xf0d9 => "home_attestation";
     }
 }
 

@@ -329,8 +329,8 @@ impl World {
         self.broadcast(who, &recipients, sent.message);
         if let Some(welcome) = outcome.welcome.take() {
             let welcome: Rc<[u8]> = welcome.into();
-            for member in &outcome.commit.added {
-                if let Some(to) = self.by_credential(&member.credential) {
+            for added in &outcome.commit.added {
+                if let Some(to) = self.by_credential(&added.member.credential) {
                     self.network.send(who, to, Rc::clone(&welcome));
                 }
             }

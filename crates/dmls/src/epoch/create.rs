@@ -29,7 +29,8 @@ pub struct NewGroupOptions {
     pub external_senders: Vec<ExternalSender>,
 }
 
-/// The GroupContext extensions of a new group, with those of R9 where the configuration asks for them.
+/// The GroupContext extensions of a new group, with those of R9 and R16 where the configuration asks for them. A ruleset in
+/// the options stays.
 fn context_extensions(
     rules: Rules<'_>,
     group_id: &[u8],
@@ -41,9 +42,16 @@ fn context_extensions(
     }
     if rules.config.wants_extension() {
         extensions.set(ExtensionType::DMLS, Vec::new());
+        if let Some(ruleset) = rules.config.ruleset_to_create()
+            && !extensions.contains(ExtensionType::RULESET)
+        {
+            extensions.set_content(&ruleset);
+        }
         let mut required = extensions.content::<RequiredCapabilities>()?.unwrap_or_default();
-        if !required.extension_types.contains(&ExtensionType::DMLS) {
-            required.extension_types.push(ExtensionType::DMLS);
+        for marker in [ExtensionType::DMLS, ExtensionType::RULESET] {
+            if extensions.contains(marker) && !required.extension_types.contains(&marker) {
+                required.extension_types.push(marker);
+            }
         }
         extensions.set_content(&required);
     }

@@ -66,9 +66,10 @@ pub(crate) fn join_external(
         own,
         template,
         identity.signer().private(),
-        rules.config.limits.members,
+        public.max_members(rules),
         rng,
-    )?;
+    )
+    .map_err(|error| public.too_many_members(error))?;
     let provisional_context = public.provisional_context(&provisional, &path.tree);
     let update_path = path.encrypt(&suite, &provisional_context.to_bytes(), &[], rng)?;
     path.tree.check_credential_support()?;

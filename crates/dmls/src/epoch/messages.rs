@@ -98,7 +98,7 @@ impl Epoch {
 
     /// How our commits and proposals travel.
     pub(crate) fn handshake_format(&self, config: &Config) -> WireFormat {
-        if config.encrypt_handshake { WireFormat::PRIVATE_MESSAGE } else { WireFormat::PUBLIC_MESSAGE }
+        self.public().handshake_format(config)
     }
 
     /// Signs content of ours.

@@ -303,12 +303,12 @@ impl<'g> CommitBuilder<'g> {
     /// Decides about the commit. Persisted, it is pending: its epoch begins when it is confirmed. Send it to the delivery
     /// service, or [`Group::bundle`].
     pub fn stage(self, now: Time, rng: &mut dyn CryptoRng) -> Result<Step<'g, SentCommit>, Error> {
-        let (group, pending, advance) = self.make(now, rng)?;
+        let (group, pending, advance, left_out) = self.make(now, rng)?;
         let staged = group.pending.values().filter(|pending| !pending.given_up).count();
         if staged >= group.config.limits.pending {
             return Err(Limit::Pending.into());
         }
-        let sent = pending.sent();
+        let sent = SentCommit { left_out, ..pending.sent() };
         let effect = Effect::Pending(sent.id.clone(), Box::new(pending));
         Ok(Decision::new(sent, advance.into_iter().chain([effect]).collect()).into_step(group))
     }
@@ -316,8 +316,8 @@ impl<'g> CommitBuilder<'g> {
     /// Stages and confirms in one step, for those who have no delivery service to ask. Persist it before you send the commit:
     /// whoever publishes first and confirms later can lose its own branch.
     pub fn stage_confirmed(self, now: Time, rng: &mut dyn CryptoRng) -> Result<Step<'g, Committed>, Error> {
-        let (group, pending, advance) = self.make(now, rng)?;
-        let sent = pending.sent();
+        let (group, pending, advance, left_out) = self.make(now, rng)?;
+        let sent = SentCommit { left_out, ..pending.sent() };
         let decision = group.decide_at_once(pending)?.after(advance);
         Ok(decision.map(|epoch| Committed { sent, epoch }).into_step(group))
     }
@@ -326,7 +326,7 @@ impl<'g> CommitBuilder<'g> {
         self,
         now: Time,
         rng: &mut dyn CryptoRng,
-    ) -> Result<(&'g mut Group, PendingCommit, Option<Effect>), Error> {
+    ) -> Result<(&'g mut Group, PendingCommit, Option<Effect>, Vec<(ProposalRef, Error)>), Error> {
         let Self { group, epoch, mut proposals, psks, references, authenticated_data, identity, omit_path } =
             self;
         group.check_member()?;
@@ -348,7 +348,6 @@ impl<'g> CommitBuilder<'g> {
         let staged = group
             .with_psks(&parent.id, |psks| parent.stage_commit(rules, request, psks, rng))
             .map_err(Error::refused)?;
-        let commit_id = group.commit_id(&staged.message);
         let references = references_of(&staged.message);
         let removes: Vec<_> = staged.summary.removed.iter().map(|member| member.leaf).collect();
         let pending = PendingCommit {
@@ -357,7 +356,7 @@ impl<'g> CommitBuilder<'g> {
             welcome: staged.welcome.map(|welcome| MlsMessage::Welcome(welcome).to_bytes()),
             parent: Some(parent.id.clone()),
             edge: Edge {
-                commit: commit_id,
+                commit: staged.id,
                 tag: staged.child.public().confirmation_tag.clone(),
                 committer: Some(parent.own_leaf()),
                 removes,
@@ -370,7 +369,7 @@ impl<'g> CommitBuilder<'g> {
             epoch: staged.child,
         };
         let advance = staged.advance.map(|advance| Effect::Advance(parent.id.clone(), advance));
-        Ok((group, pending, advance))
+        Ok((group, pending, advance, staged.left_out))
     }
 }
 
@@ -381,6 +380,7 @@ impl PendingCommit {
             epoch: self.epoch.id.clone(),
             message: self.message.clone(),
             commit: self.commit.clone(),
+            left_out: Vec::new(),
         }
     }
 }

@@ -10,6 +10,8 @@ mod growth;
 mod joining;
 mod leaves;
 mod redaction;
+mod references;
+mod rulesets;
 mod world;
 
 use crate::error::Rule;

@@ -11,7 +11,7 @@ use crate::credential::{AuthenticationService, Credential, Presented};
 use crate::crypto::{SignaturePrivateKey, Suite};
 use crate::epoch::NewGroupOptions;
 use crate::error::{Error, Rule};
-use crate::extension::ExternalSender;
+use crate::extension::{ExternalJoins, ExternalSender, Ruleset};
 use crate::framing::{AuthenticatedContent, Content, FramedContent, MlsMessage, PublicMessage, Sender};
 use crate::group::{Arrival, DmlsMessage, Group, Outcome};
 use crate::identity::{Identity, OwnKeyPackage};
@@ -65,6 +65,12 @@ impl AuthenticationService for Acquaintances {
     }
 }
 
+/// Newcomers may join by external commits.
+pub(super) fn anyone_may_join() -> Config {
+    let ruleset = Ruleset { external_joins: ExternalJoins::ANYONE, ..Ruleset::default() };
+    Config { ruleset: Some(ruleset), ..Config::new(Acquaintances) }
+}
+
 /// All that a group would store.
 pub(super) fn records(group: &Group) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut records = BTreeMap::new();
@@ -75,8 +81,12 @@ pub(super) fn records(group: &Group) -> BTreeMap<Vec<u8>, Vec<u8>> {
 impl World {
     /// Alice created the group (epoch 0, retained) and added Mallory and Bob (epoch 1).
     pub(super) fn new() -> Self {
+        Self::with(Config { encrypt_handshake: false, ..anyone_may_join() })
+    }
+
+    /// The same in a group of another configuration.
+    pub(super) fn with(config: Config) -> Self {
         let mut rng = ChaCha20Rng::seed_from_u64(7);
-        let config = Config { encrypt_handshake: false, ..Config::new(Acquaintances) };
         let suite = config.provider.suite(CipherSuite::X25519_AES128).unwrap();
         let [alice, mallory, bob, server, eve] = ["alice", "mallory", "bob", "server", "eve"]
             .map(|name| Identity::generate(suite, Credential::basic(name), &mut rng).unwrap());
@@ -96,6 +106,25 @@ impl World {
         let info = alice.head().group_info(NOW).unwrap();
         let observer = PublicGroup::new(&info, None, config.clone(), NOW).unwrap();
         Self { rng, config, alice, observer, mallory, server, eve }
+    }
+
+    /// The same in a group with this ruleset, but for the format of handshakes.
+    pub(super) fn ruled(ruleset: Ruleset) -> Self {
+        Self::with(Config {
+            encrypt_handshake: false,
+            ruleset: Some(ruleset),
+            ..Config::new(AcceptAnyCredential)
+        })
+    }
+
+    /// What Alice says in a group with this rule for external joins to Eve, who comes from elsewhere and obeys no rules.
+    pub(super) fn refused_newcomer(&mut self, external_joins: ExternalJoins) -> Error {
+        // The same people: all worlds begin with one seed.
+        let message = DmlsMessage::from_bytes(&self.external_commit(|_| ())).unwrap().message;
+        let MlsMessage::PublicMessage(message) = message else { unreachable!("always public") };
+        *self = Self::ruled(Ruleset { external_joins, ..Ruleset::default() });
+        let key = self.eve.signer().private();
+        self.refused(&self.public_from(Sender::NewMemberCommit, message.content.content, key))
     }
 
     pub(super) fn suite(&self) -> Suite {
