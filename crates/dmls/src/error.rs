@@ -141,7 +141,8 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// The validation rules, each with the section that it comes from.
+    /// The validation rules, each with the section that it comes from. [`Rule::counts_on_receipt`] says which of them are for
+    /// receivers.
     Rule {
         // Framing.
         MessageKind = "6:wire-format": "the message is of another kind; dmls::classify tells which";
@@ -248,6 +249,33 @@ reasons! {
         Members = "dmls:members": "the tree would have more leaves than the group's ruleset allows";
         ReInitExtensions = "dmls:reinit": "the successor of a reinit drops the extension of the draft or the ruleset, or does not require it";
         Punctured = "dmls:punctured": "the commit was processed in this epoch before";
+    }
+}
+
+impl Rule {
+    /// Whether the rule counts for what others made, or only when we create, add or commit.
+    ///
+    /// A member who refuses what the others accept is split off. So what others made is judged by what RFC 9420 asks of
+    /// receivers, and only three of our rules are addressed to others:
+    ///
+    /// | | RFC 9420 |
+    /// |---|---|
+    /// | `11.1:suite` | "all members of the group need to support the cipher suite": s7.3, the list for receivers, does not have it |
+    /// | `10:extensions` | what a creator lists; s10.1, the list for receivers, does not have it |
+    /// | `7.3:lifetime` | "the client MUST verify" of what it sends; of what it receives, that is "not mandatory", and clocks differ |
+    ///
+    /// Of the others the RFC says that receivers refuse, but for these, on which all members agree because they depend on
+    /// nothing but the message and the group:
+    ///
+    /// | | |
+    /// |---|---|
+    /// | `10:init-key`, `10:encryption-key`, `10:signature-key` | s10 says that they MUST be keys of the suite, not who checks it |
+    /// | `7.1:encryption-key`, `7.6:encryption-key` | it is silent: without, nobody could commit any more |
+    /// | `7.2:lifetime-length`, `12.1.8:authorization`, `12.2:repeated-client`, all credentials | what the application decides, the same in all its clients |
+    /// | `13.4:extension-content` | s17.3 says where an extension "may appear" |
+    /// | `13.4:group-extensions` | s13.4 asks it of who adds; s7.3 asks receivers for "compatible with the group's parameters" |
+    pub fn counts_on_receipt(self) -> bool {
+        !matches!(self, Self::LeafSuite | Self::KeyPackageExtensions | Self::LeafLifetime)
     }
 }
 
