@@ -49,7 +49,7 @@ impl PendingCommit {
 }
 
 /// The fork choice that the GroupContext of an epoch names for its children (R16).
-pub(super) fn choice_in(_extensions: &Extensions) -> ForkChoice {
+pub(crate) fn choice_in(_extensions: &Extensions) -> ForkChoice {
     ForkChoice::HighestConfirmationTag
 }
 

@@ -42,8 +42,13 @@ pub use send::{CommitBuilder, Committed, MessageBuilder, SentProposal};
 pub use start::{ExternalJoinOptions, Founding};
 pub use step::Step;
 
+pub(crate) use branch::choice_in;
+pub(crate) use changes::{Key, Kind};
+pub(crate) use load::{FORMAT, Records, decode_record};
+pub(crate) use receive::decode as decode_message;
 #[cfg(feature = "vectors")]
 pub(crate) use start::joiner_psk;
+pub(crate) use tree_store::{TreeStore, TreeUses};
 #[cfg(feature = "vectors")]
 pub(crate) use {effect::Effect, step::Decision};
 
@@ -59,7 +64,6 @@ use graph::Graph;
 use held::HeldMessages;
 use removal::Removal;
 use retention::Moved;
-use tree_store::TreeStore;
 
 /// One client's view of a group.
 ///
