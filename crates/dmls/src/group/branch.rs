@@ -165,7 +165,7 @@ impl Group {
     }
 
     /// Decides about a commit of ours that was not pending.
-    pub(super) fn decide_at_once(&self, pending: PendingCommit) -> Result<Decision<NewEpoch>, Error> {
+    pub(crate) fn decide_at_once(&self, pending: PendingCommit) -> Result<Decision<NewEpoch>, Error> {
         let own = self.own_child(&pending)?;
         Ok(self.decide_own_child(own, |child, stays| {
             if !stays {

@@ -42,15 +42,22 @@ pub use send::{CommitBuilder, Committed, MessageBuilder, SentProposal};
 pub use start::{ExternalJoinOptions, Founding};
 pub use step::Step;
 
-pub(crate) use branch::choice_in;
-pub(crate) use changes::{Key, Kind};
-pub(crate) use load::{FORMAT, Records, decode_record};
-pub(crate) use receive::decode as decode_message;
 #[cfg(feature = "vectors")]
-pub(crate) use start::joiner_psk;
-pub(crate) use tree_store::{TreeStore, TreeUses};
-#[cfg(feature = "vectors")]
-pub(crate) use {effect::Effect, step::Decision};
+pub(crate) use {
+    branch::PendingCommit,
+    effect::Effect,
+    receive::next_proposal_order,
+    start::{Root, joiner_psk},
+    step::Decision,
+};
+/// Shared with observers.
+pub(crate) use {
+    branch::choice_in,
+    changes::{Key, Kind},
+    load::{FORMAT, Records, decode_record},
+    receive::decode as decode_message,
+    tree_store::{TreeStore, TreeUses},
+};
 
 use crate::config::Config;
 use crate::crypto::{Secret, Suite};
@@ -59,6 +66,7 @@ use crate::error::Usage;
 use crate::key_schedule::{CommitId, EpochId, PskLookup};
 use crate::message::{PreSharedKeyId, Psk, ResumptionPskUsage};
 use crate::time::Time;
+#[cfg(not(feature = "vectors"))]
 use branch::PendingCommit;
 use graph::Graph;
 use held::HeldMessages;
@@ -217,7 +225,7 @@ impl Group {
     }
 
     /// Calls `f` with the pre-shared keys as seen from an epoch.
-    fn with_psks<T>(&self, from: &EpochId, f: impl FnOnce(PskLookup<'_>) -> T) -> T {
+    pub(crate) fn with_psks<T>(&self, from: &EpochId, f: impl FnOnce(PskLookup<'_>) -> T) -> T {
         f(PskLookup(&|id| self.psk(from, id)))
     }
 }

@@ -397,7 +397,7 @@ impl Group {
     }
 }
 
-pub(super) fn next_proposal_order(epoch: &Epoch) -> u32 {
+pub(crate) fn next_proposal_order(epoch: &Epoch) -> u32 {
     epoch.proposals.values().map(|stored| stored.order.saturating_add(1)).max().unwrap_or(0)
 }
 

@@ -5,11 +5,15 @@ use std::sync::Arc;
 use crate::codec::{Decode, Encode};
 use crate::config::Config;
 use crate::crypto::{HpkePrivateKey, Secret, SignatureKeyPair, Suite};
-use crate::epoch::{CommitKeys, Epoch, Rules, Transition, resolve};
-use crate::error::{Error, RecordsError, Rule, Usage};
+use crate::epoch::{CommitKeys, Epoch, Rules, StoredProposal, Transition, resolve};
+use crate::error::{Error, RecordsError, Rule};
+use crate::forks::Edge;
 use crate::framing::{Content, MlsMessage};
-use crate::group::{Arrival, DmlsMessage, Founding, Group, Outcome, Plan, Step};
+use crate::group::{
+    Decision, DmlsMessage, Effect, Founding, Group, NewEpoch, Outcome, PendingCommit, Root, Step, next_proposal_order,
+};
 use crate::key_schedule::{CommitSecret, EpochSecret, GroupContext, InitSecret, PskLookup};
+use crate::time::Time;
 use crate::tree::{LeafIndex, PrivateTree, RatchetTree};
 
 /// What a committer alone knows of its commit.
@@ -38,6 +42,7 @@ pub(super) fn create(
     epoch_secret: Secret,
     leaf: Secret,
     signer: SignatureKeyPair,
+    now: Time,
 ) -> Result<Founding, Error> {
     let context = GroupContext::from_bytes(context)?;
     let tree = RatchetTree::from_bytes(tree, config.limits.members)?;
@@ -49,40 +54,75 @@ pub(super) fn create(
     let private = PrivateTree::new(LeafIndex(0), HpkePrivateKey(leaf));
     // Its first GroupInfo is not in the transcript.
     let epoch = Epoch::new(confirmed, tree, private, Arc::new(signer), None, None);
-    Ok(Group::begin(config, None, None, Box::new(epoch), None))
+    Ok(Group::begin(config, Root::default(), Box::new(epoch), now))
 }
 
-/// Joins by an external commit that was made already.
-pub(super) fn join_external(
-    config: Config,
-    arrival: Arrival,
+/// An external commit that was made already, with the epoch that it makes.
+pub(super) struct ExternalReplay {
+    pending: PendingCommit,
+}
+
+/// Processes an external commit as the one who made it.
+pub(super) fn external_commit(
+    config: &Config,
+    now: Time,
     group_info: &[u8],
     message: &[u8],
     secrets: CommitterSecrets,
     signer: SignatureKeyPair,
-) -> Result<Founding, Error> {
+) -> Result<ExternalReplay, Error> {
     let MlsMessage::GroupInfo(info) = MlsMessage::from_bytes(group_info)? else {
-        return Err(Usage::MessageKind.into());
+        return Err(Rule::MessageKind.into());
     };
+    let bytes = message.to_vec();
     let DmlsMessage { message, dmls_epoch } = DmlsMessage::from_bytes(message)?;
-    let rules = Rules::received(&config, arrival.now);
+    let rules = Rules::received(config);
     let suite = info.suite(rules)?;
     let public = info.verify(rules, suite, None)?.into_public();
-    let MlsMessage::PublicMessage(commit) = message.clone() else { return Err(Usage::MessageKind.into()) };
+    let MlsMessage::PublicMessage(commit) = message.clone() else { return Err(Rule::MessageKind.into()) };
     let content = public.verify(commit.into_content()?)?;
     let list = resolve(content.commit()?, content.get().content.sender, |_| None)?;
     let transition = public.transition(rules, &content, &list)?;
     let (private, last) = secrets.open(&suite, &transition)?;
-    let psks = PskLookup(&|id| crate::group::joiner_psk(&config, id));
+    let psks = PskLookup(&|id| crate::group::joiner_psk(config, id));
     let keys = CommitKeys {
         private,
         commit: CommitSecret::derive(&suite, Some(&last)),
         init: InitSecret(secrets.init.ok_or(RecordsError::Missing("the init secret"))?),
         psk: psks.psk_secret(&suite, &transition.provisional.psks)?,
     };
-    let summary = transition.summary.clone();
-    let epoch = transition.finish(rules, keys, Arc::new(signer), message.commit_id(&suite))?;
-    Ok(Group::begin(config, Some(dmls_epoch), Some(summary), epoch, Some(message)))
+    let (commit, removes) = (transition.summary.clone(), transition.provisional.removed.clone());
+    let id = message.commit_id(&suite);
+    let tag = transition.tag.clone();
+    let epoch = transition.finish(rules, keys, Arc::new(signer), id.clone())?;
+    let pending = PendingCommit {
+        message: bytes,
+        authenticated_data: Vec::new(),
+        welcome: None,
+        parent: Some(dmls_epoch),
+        edge: Edge { commit: id, tag, committer: removes.first().copied(), removes },
+        commit,
+        made: now,
+        input: None,
+        references: Vec::new(),
+        given_up: false,
+        epoch,
+    };
+    Ok(ExternalReplay { pending })
+}
+
+impl ExternalReplay {
+    /// Begins a graph with it.
+    pub(super) fn begin(self, config: Config) -> Founding {
+        let PendingCommit { parent, edge, commit, made, epoch, .. } = self.pending;
+        let root = Root { parent, edge: Some(edge), commit: Some(commit), ..Root::default() };
+        Group::begin(config, root, epoch, made)
+    }
+
+    /// Adds it to a graph that we have.
+    pub(super) fn rejoin(self, group: &mut Group) -> Result<Step<'_, NewEpoch>, Error> {
+        Ok(group.decide_at_once(self.pending)?.into_step(group))
+    }
 }
 
 impl Group {
@@ -99,13 +139,11 @@ impl Group {
         &mut self,
         message: &[u8],
         secrets: Option<CommitterSecrets>,
-        arrival: Arrival,
+        now: Time,
     ) -> Result<Step<'_, Outcome>, Error> {
-        let mut plan = Plan::default();
         let (message, epoch, opened) = self.reopen(message)?;
         let id = self.commit_id(&message);
-        plan.advance(&epoch.id, opened.advance);
-        let rules = Rules::received(self.config(), arrival.now);
+        let rules = Rules::received(self.config());
         let checked = epoch.check(rules, &opened.content)?;
         let psk = self.with_psks(&epoch.id, |psks| checked.psk_secret(psks))?;
         let (private, last) = match secrets {
@@ -115,9 +153,11 @@ impl Group {
             }
             None => checked.open_path()?,
         };
-        let processed = checked.finish(private, last, psk, id.clone())?;
-        let outcome = self.place_commit(&mut plan, epoch, id, &opened.content, processed, arrival)?;
-        Ok(plan.into_step(self, outcome))
+        let edge = self.edge(epoch, id.clone(), opened.content.get())?;
+        let processed = checked.finish(private, last, psk, id)?;
+        let decision = self.decide_processed(epoch, edge, processed, Vec::new(), now)?;
+        let advance = opened.advance.map(|advance| Effect::Advance(epoch.id.clone(), advance));
+        Ok(decision.after(advance).into_step(self))
     }
 
     /// Stores a proposal that we sent ourselves.
@@ -126,17 +166,22 @@ impl Group {
         message: &[u8],
         leaf: Option<Secret>,
     ) -> Result<Step<'_, ()>, Error> {
-        let mut plan = Plan::default();
-        let (_, epoch, opened) = self.reopen(message)?;
-        plan.advance(&epoch.id, opened.advance);
+        let (message, epoch, opened) = self.reopen(message)?;
         let content = opened.content.get();
         let Content::Proposal(proposal) = &content.content.content else {
-            return Err(Usage::MessageKind.into());
+            return Err(Rule::MessageKind.into());
         };
         let reference = self.suite().proposal_ref(&content.to_bytes());
-        let own_update = leaf.map(|leaf| Arc::new(HpkePrivateKey(leaf)));
-        let sender = content.content.sender;
-        self.store_proposal(&mut plan, epoch, &reference, proposal.clone(), sender, own_update)?;
-        Ok(plan.into_step(self, ()))
+        let stored = StoredProposal {
+            proposal: proposal.clone(),
+            sender: content.content.sender,
+            order: next_proposal_order(epoch),
+            own_update: leaf.map(|leaf| Arc::new(HpkePrivateKey(leaf))),
+            message: matches!(message, MlsMessage::PublicMessage(_)).then(|| message.to_bytes()),
+        };
+        let id = epoch.id.clone();
+        let advance = opened.advance.map(|advance| Effect::Advance(id.clone(), advance));
+        let store = Effect::StoreProposal(id, reference, Box::new(stored));
+        Ok(Decision::new((), advance.into_iter().chain([store]).collect()).into_step(self))
     }
 }

@@ -13,7 +13,7 @@ use crate::config::{Config, Limits, PreSharedKeys};
 use crate::crypto::{Provider, Secret, SignatureKeyPair, Suite};
 use crate::danger::AcceptAnyCredential;
 use crate::framing::MlsMessage;
-use crate::group::{Arrival, Group, Outcome, State};
+use crate::group::{Group, Level, Outcome};
 use crate::identity::OwnKeyPackage;
 use crate::key_schedule::{EpochId, KeySchedule};
 use crate::registry::CipherSuite;
@@ -99,7 +99,7 @@ struct Follower<'a> {
     name: &'a str,
     suite: Suite,
     config: Config,
-    arrival: Arrival,
+    now: Time,
     group: Option<Group>,
     /// What storage holds; from time to time the group comes back from there.
     records: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -128,7 +128,7 @@ impl<'a> Follower<'a> {
             name: text(member, "name")?,
             suite,
             config,
-            arrival: Arrival::retaining(Time(integer(case, "time")?)),
+            now: Time(integer(case, "time")?),
             group: None,
             records: BTreeMap::new(),
             read: Vec::new(),
@@ -173,7 +173,7 @@ impl<'a> Follower<'a> {
 
     fn begin(&mut self, founding: crate::group::Founding) {
         founding.changes().replay_into(&mut self.records);
-        self.group = Some(founding.apply());
+        self.group = Some(founding.apply_unsaved());
     }
 
     fn create(&mut self, step: &Value) -> Judgement {
@@ -186,6 +186,7 @@ impl<'a> Follower<'a> {
             Secret::new(bytes(field(epoch, "secrets")?, "epoch_secret")?),
             Secret::new(bytes(field(step, "creator_epoch0_keys")?, "leaf_encryption_priv")?),
             self.signer()?,
+            self.now,
         );
         self.begin(founding.at("create")?);
         Ok(())
@@ -213,7 +214,7 @@ impl<'a> Follower<'a> {
             _ => Some(bytes(step, "joiner_ratchet_tree")?),
         };
         let welcome = bytes(step, "welcome")?;
-        let (own, config, now) = (own.at("key_package")?, self.config.clone(), self.arrival.now);
+        let (own, config, now) = (own.at("key_package")?, self.config.clone(), self.now);
         let founding = Group::join(&own, &welcome, tree.as_deref(), config, now);
         self.begin(founding.at("welcome")?);
         Ok(())
@@ -234,15 +235,23 @@ impl<'a> Follower<'a> {
         let epoch = &field(self.case, "epochs")?[text(step, "new_epoch")?];
         let mut secrets = Self::committer_secrets(step)?.ok_or("committer_secrets: missing")?;
         secrets.init = Some(Secret::new(bytes(field(epoch, "secrets")?, "init_secret")?));
-        let founding = replay::join_external(
-            self.config.clone(),
+        let external = replay::external_commit(
+            &self.config,
+            self.now,
             &bytes(step, "group_info")?,
             &bytes(step, "message")?,
             secrets,
             self.signer()?,
         );
-        self.begin(founding.at("external commit")?);
-        Ok(())
+        let external = external.at("external commit")?;
+        let Some(group) = &mut self.group else {
+            self.begin(external.begin(self.config.clone()));
+            return Ok(());
+        };
+        let step = external.rejoin(group).at("rejoin")?;
+        step.changes().replay_into(&mut self.records);
+        step.apply_unsaved();
+        self.resume()
     }
 
     /// `false`: not yet.
@@ -276,26 +285,26 @@ impl<'a> Follower<'a> {
                 };
                 let step = group.replay_proposal(&message, leaf).at("own proposal")?;
                 step.changes().replay_into(records);
-                step.apply();
+                step.apply_unsaved();
             } else {
                 let secrets = Self::committer_secrets(step)?;
-                let Ok(step) = group.replay_commit(&message, secrets, self.arrival) else { return Ok(false) };
+                let Ok(step) = group.replay_commit(&message, secrets, self.now) else { return Ok(false) };
                 step.changes().replay_into(records);
-                step.apply();
+                step.apply_unsaved();
             }
             return self.resume().map(|()| true);
         }
-        let step = group.receive(&message, self.arrival).at("receive")?;
+        let step = group.receive(&message, self.now).at("receive")?;
         step.changes().replay_into(&mut self.records);
-        let outcome = step.apply();
+        let outcome = step.apply_unsaved();
         self.note(outcome);
         self.resume().map(|()| true)
     }
 
     fn resume(&mut self) -> Judgement {
-        while let Some(step) = self.group.as_mut().and_then(|group| group.resume(self.arrival)) {
+        while let Some(step) = self.group.as_mut().and_then(|group| group.resume(self.now)) {
             step.changes().replay_into(&mut self.records);
-            let outcome = step.apply().outcome.at("a held message")?;
+            let outcome = step.apply_unsaved().outcome.at("a held message")?;
             self.note(outcome);
         }
         Ok(())
@@ -315,7 +324,7 @@ impl<'a> Follower<'a> {
 
     fn must_fail(&mut self, message: &[u8]) -> Judgement {
         let Some(group) = &mut self.group else { return Err("must_fail: not a member".into()) };
-        match group.receive(message, self.arrival) {
+        match group.receive(message, self.now) {
             Err(_) => Ok(()),
             Ok(step) => {
                 equal("must_fail", step.outcome().clone(), Outcome::Duplicate)?;
@@ -343,7 +352,7 @@ impl<'a> Follower<'a> {
         self.restart()?;
         let group = self.group.as_ref().ok_or("never joined")?;
         let full: Vec<_> =
-            group.graph().nodes().filter(|(_, node)| node.is_full()).map(|(id, _)| id).collect();
+            group.epochs().filter(|epoch| epoch.level() == Level::Full).map(|epoch| epoch.id()).collect();
         equal("holds_epochs", full.len(), integer(self.member, "holds_epochs")?)?;
         let epochs = field(self.case, "epochs")?.as_object().ok_or("epochs: not an object")?;
         for id in &full {
@@ -352,7 +361,7 @@ impl<'a> Follower<'a> {
             self.check_epoch(group, id, expected).at(&hex)?;
         }
         if full.len() == epochs.len() {
-            same("highest_tag_head", group.head().as_bytes(), &bytes(self.case, "highest_tag_head")?)?;
+            same("highest_tag_head", group.head().id().as_bytes(), &bytes(self.case, "highest_tag_head")?)?;
         }
         let named = |step: &Value, key: &str| {
             step[key].as_array().is_some_and(|names| names.iter().any(|name| name == self.name))
@@ -375,9 +384,8 @@ impl<'a> Follower<'a> {
     }
 
     fn check_epoch(&self, group: &Group, id: &EpochId, expected: &Value) -> Judgement {
-        let Some(State::Full(epoch)) = group.graph().node(id).map(|node| &node.state) else {
-            return Err("not held".into());
-        };
+        let epoch = group.full(id).at("epoch")?;
+        let reference = group.epoch(id).ok_or("epoch: unknown")?;
         equal("epoch", epoch.context().epoch, integer(expected, "epoch")?)?;
         same("group_context", &epoch.context().to_bytes(), &bytes(expected, "group_context")?)?;
         let tag = &epoch.public().confirmation_tag;
@@ -390,15 +398,14 @@ impl<'a> Follower<'a> {
         )?;
         same("resumption_psk", secrets.resumption_psk.as_bytes(), &bytes(expected, "resumption_psk")?)?;
         let exporter = field(expected, "exporter")?;
-        let exported = group.export_at(
-            id,
+        let exported = reference.export(
             text(exporter, "label")?,
             &bytes(exporter, "context")?,
             integer(exporter, "length")?,
         );
         same("exporter", exported.at("exporter")?.as_bytes(), &bytes(exporter, "secret")?)?;
         same("ratchet_tree", &epoch.public().tree.to_bytes(), &bytes(expected, "ratchet_tree")?)?;
-        let members = group.members_of(id).ok_or("members: unknown")?;
+        let members = reference.members().ok_or("members: unknown")?;
         let members: Vec<_> = members
             .iter()
             .map(|m| (u64::from(m.leaf.0), m.credential.identity().map(<[u8]>::to_vec).unwrap_or_default()))

@@ -8,7 +8,7 @@ use super::At;
 use super::{NOW, Player, World, hex_of, or_null};
 use crate::codec::Encode;
 use crate::crypto::Secret;
-use crate::group::State;
+use crate::group::Level;
 use crate::key_schedule::EpochId;
 
 impl World<'_> {
@@ -27,13 +27,12 @@ impl World<'_> {
     ) -> Result<(), String> {
         self.ids.push(id.clone());
         let group = self.players[player].group.as_ref().ok_or("a player without a group")?;
-        let Some(State::Full(epoch)) = group.graph().node(id).map(|node| &node.state) else {
-            return Err("an epoch that is not held".into());
-        };
+        let epoch = group.full(id).at("an epoch")?;
+        let reference = group.epoch(id).ok_or("an epoch that is not held")?;
         let context = epoch.context().to_bytes();
-        let exported = group.export_at(id, "transcript", b"context", 32).at("export")?;
-        let members: Vec<Value> = group
-            .members_of(id)
+        let exported = reference.export("transcript", b"context", 32).at("export")?;
+        let members: Vec<Value> = reference
+            .members()
             .unwrap_or_default()
             .iter()
             .map(|m| json!({ "leaf_index": m.leaf.0, "name": String::from_utf8_lossy(m.credential.identity().unwrap_or_default()) }))
@@ -115,7 +114,7 @@ impl World<'_> {
     fn member(&self, place: usize, player: &Player) -> Value {
         let signer = player.identity.signer();
         let held =
-            player.group.as_ref().map_or(0, |g| g.graph().nodes().filter(|(_, n)| n.is_full()).count());
+            player.group.as_ref().map_or(0, |g| g.epochs().filter(|e| e.level() == Level::Full).count());
         let mut member = json!({
             "name": self.name(place),
             "identity": hex_of(self.name(place).as_bytes()),

@@ -14,7 +14,7 @@ use crate::credential::Credential;
 use crate::crypto::{Provider, Secret, Suite};
 use crate::danger::AcceptAnyCredential;
 use crate::epoch::NewGroupOptions;
-use crate::group::{Arrival, ExternalJoinOptions, Group, Outcome, SentCommit, Step};
+use crate::group::{ExternalJoinOptions, Group, Outcome, SentCommit, Step};
 use crate::identity::{Identity, OwnKeyPackage};
 use crate::key_schedule::EpochId;
 use crate::message::{Psk, ResumptionPskUsage};
@@ -129,7 +129,7 @@ fn or_null(bytes: Option<&Vec<u8>>) -> Value {
 
 /// Applies a step for which nothing is stored.
 fn apply<T>(step: Result<Step<'_, T>, crate::Error>, what: &str) -> Result<T, String> {
-    step.at(what).map(Step::apply)
+    step.at(what).map(Step::apply_unsaved)
 }
 
 impl World<'_> {
@@ -140,10 +140,6 @@ impl World<'_> {
     fn pick<T: Clone>(&mut self, from: &[T]) -> Option<T> {
         let place = self.below(from.len());
         from.get(place).cloned()
-    }
-
-    fn arrival(&self) -> Arrival {
-        Arrival::retaining(NOW)
     }
 
     fn name(&self, player: usize) -> &'static str {
@@ -168,7 +164,7 @@ impl World<'_> {
 
     /// The players who hold an epoch.
     fn holders(&self, id: &EpochId) -> Vec<usize> {
-        let holds = |player: &Player| player.group.as_ref().is_some_and(|group| group.epoch(id).is_some());
+        let holds = |player: &Player| player.group.as_ref().is_some_and(|group| group.full(id).is_ok());
         (0..self.players.len()).filter(|i| holds(&self.players[*i])).collect()
     }
 
@@ -186,13 +182,12 @@ impl World<'_> {
             let holders: Vec<_> = self.holders(&epoch).into_iter().filter(|player| *player != 1).collect();
             let Some(player) = self.pick(&holders) else { continue };
             let room = NAMES.len() - self.players.len();
-            // Alone, a committer has no path whose first secret could be written down (R7).
-            let alone = self.group(player)?.members_of(&epoch).is_some_and(|members| members.len() == 1);
-            match self.below(10) {
-                0..=2 if !alone => self.commit(player, &epoch, 0)?,
+            match self.below(11) {
+                0..=2 => self.commit(player, &epoch, 0)?,
                 3 if room > 1 => self.commit(player, &epoch, 1)?,
-                4 if room > 0 => self.external_commit(&epoch)?,
-                5 | 6 => self.propose(player)?,
+                4 if room > 0 => self.external_commit(None, &epoch)?,
+                5 if self.players[player].group.is_some() => self.external_commit(Some(player), &epoch)?,
+                6 | 7 => self.propose(player)?,
                 _ => self.send(player, &epoch)?,
             }
         }
@@ -211,9 +206,9 @@ impl World<'_> {
         let identity = self.players[creator].identity.clone();
         let config = self.config.clone();
         let options = NewGroupOptions { group_id: Some(random(16, self.rng)), ..Default::default() };
-        let group = Group::create(&identity, options, config, NOW, self.rng).at("create")?.apply();
+        let group = Group::create(&identity, options, config, NOW, self.rng).at("create")?.apply_unsaved();
         let secrets = self.log.take();
-        let id = group.head().clone();
+        let id = group.head().id().clone();
         self.players[creator].group = Some(group);
         self.players[creator].commits = true;
         self.describe(creator, &id, None, &secrets, false)?;
@@ -242,7 +237,6 @@ impl World<'_> {
         log.take();
         let group = players[player].group.as_mut().ok_or("a player without a group")?;
         let group_id = group.id().to_vec();
-        let before = group.members_of(epoch).map_or(0, |members| members.len());
         let mut builder = group.commit().at(epoch).authenticated_data(b"transcript".to_vec());
         for key_package in key_packages {
             builder = builder.add(key_package);
@@ -258,15 +252,9 @@ impl World<'_> {
             builder = builder.psk(Psk::Resumption { usage, group_id, epoch });
         }
         let step = builder.stage(NOW, *rng).at("commit")?;
-        let commit = &step.outcome().commit;
-        // Stored removals may leave the committer alone, without a path to write down (R7): it does not go through with it.
-        if before + commit.added.len() < commit.removed.len() + 2 {
-            return Ok(());
-        }
-        let sent = step.apply();
+        let sent = step.apply_unsaved();
         let secrets = log.take();
-        let arrival = self.arrival();
-        let confirmed = apply(self.group(player)?.confirm(&sent.id, arrival), "confirm")?;
+        let confirmed = apply(self.group(player)?.confirm(&sent.id), "confirm")?;
         self.players[player].commits = true;
         self.describe(player, &sent.epoch, Some(epoch), &secrets, false)?;
         let (followers, gone) = self.spread(player, epoch, &sent.message)?;
@@ -306,7 +294,7 @@ impl World<'_> {
     ) -> Result<Option<crate::tree::LeafIndex>, String> {
         let group = self.group(player)?;
         let own = group.full(epoch).at("epoch")?.own_leaf();
-        let members = group.members_of(epoch).ok_or("members: unknown")?;
+        let members = group.epoch(epoch).and_then(|epoch| epoch.members()).ok_or("members: unknown")?;
         if members.len() < 4 {
             return Ok(None);
         }
@@ -323,8 +311,7 @@ impl World<'_> {
     ) -> Result<(Vec<usize>, Vec<usize>), String> {
         let (mut followers, mut removed) = (Vec::new(), Vec::new());
         for player in self.holders(epoch).into_iter().filter(|player| *player != from) {
-            let arrival = self.arrival();
-            match apply(self.group(player)?.receive(message, arrival), "receive a commit")? {
+            match apply(self.group(player)?.receive(message, NOW), "receive a commit")? {
                 Outcome::Commit(_) => followers.push(player),
                 Outcome::Removed(_) => removed.push(player),
                 other => return Err(format!("a commit led to {other:?}")),
@@ -343,35 +330,45 @@ impl World<'_> {
     ) -> Result<Option<Vec<u8>>, String> {
         let Some(welcome) = welcome else { return Ok(None) };
         let tree = (!self.config.ratchet_tree_in_welcome)
-            .then(|| self.group(from)?.ratchet_tree(&sent.epoch).ok_or("no tree".to_string()))
+            .then(|| self.group(from)?.epoch(&sent.epoch).and_then(|epoch| epoch.ratchet_tree()).ok_or("no tree".to_string()))
             .transpose()?;
         for joiner in joiners {
             let config = self.config.clone();
             let key_package = self.players[*joiner].key_package.as_ref().ok_or("no key package")?;
             let founding = Group::join(key_package, welcome, tree.as_deref(), config, NOW).at("join")?;
-            self.players[*joiner].group = Some(founding.apply());
+            self.players[*joiner].group = Some(founding.apply_unsaved());
         }
         Ok(tree)
     }
 
-    fn external_commit(&mut self, epoch: &EpochId) -> Result<(), String> {
+    /// An external commit in `epoch`, of somebody new, or of a member who joins again and keeps its graph.
+    fn external_commit(&mut self, again: Option<usize>, epoch: &EpochId) -> Result<(), String> {
         let holders = self.holders(epoch);
         let Some(helper) = self.pick(&holders) else { return Ok(()) };
-        let joiner = self.new_player(false)?;
-        let group_info = self.group(helper)?.group_info_at(epoch, NOW).at("group info")?;
+        let group_info = self.group(helper)?.epoch(epoch).ok_or("an epoch")?.group_info(NOW).at("group info")?;
+        let joiner = again.map_or_else(|| self.new_player(false), Ok)?;
         let (identity, config) = (self.players[joiner].identity.clone(), self.config.clone());
         let options = ExternalJoinOptions { epoch: Some(epoch.clone()), ..Default::default() };
         self.log.take();
-        let founding =
-            Group::join_external(&identity, &group_info, options, config, NOW, self.rng).at("join")?;
+        let (id, message) = match &mut self.players[joiner].group {
+            Some(group) => {
+                let step = group.rejoin(&identity, &group_info, options, NOW, self.rng);
+                let sent = apply(step, "rejoin")?;
+                apply(group.confirm(&sent.id), "confirm")?;
+                (sent.epoch, sent.message)
+            }
+            empty => {
+                let founding =
+                    Group::join_external(&identity, &group_info, options, config, NOW, self.rng).at("join")?;
+                let message = founding.commit().ok_or("no commit")?.to_vec();
+                let group = empty.insert(founding.apply_unsaved());
+                (group.head().id().clone(), message)
+            }
+        };
         let secrets = self.log.take();
-        let message = founding.commit().ok_or("no commit")?.to_vec();
-        let group = founding.apply();
-        let id = group.head().clone();
-        self.players[joiner].group = Some(group);
         self.players[joiner].commits = true;
         self.describe(joiner, &id, Some(epoch), &secrets, true)?;
-        let (followers, _) = self.spread(joiner, epoch, &message)?;
+        let (followers, gone) = self.spread(joiner, epoch, &message)?;
         self.steps.push(json!({
             "type": "external_commit",
             "from": self.name(joiner),
@@ -382,6 +379,7 @@ impl World<'_> {
             "new_epoch": hex_of(id.as_bytes()),
             "new_epoch_name": self.epoch_name(&id),
             "followers": self.names(&followers),
+            "removed": self.names(&gone),
             "committer_secrets": committer_secrets(&secrets),
         }));
         Ok(())
@@ -390,7 +388,7 @@ impl World<'_> {
     /// A proposal in the player's head: an update, a pre-shared key or a remove.
     fn propose(&mut self, player: usize) -> Result<(), String> {
         let which = self.below(3);
-        let epoch = self.group(player)?.head().clone();
+        let epoch = self.group(player)?.head().id().clone();
         let removed = if which == 2 { self.pick_removed(player, &epoch)? } else { None };
         let psk = Psk::External(self.psks.0[1].0.clone());
         let Self { players, rng, log, .. } = self;
@@ -405,8 +403,7 @@ impl World<'_> {
         let leaf = log.take().remove("proposer_leaf_encryption_priv");
         self.players[player].sends = true;
         for other in self.holders(&epoch).into_iter().filter(|other| *other != player) {
-            let arrival = self.arrival();
-            apply(self.group(other)?.receive(&sent.message, arrival), "receive a proposal")?;
+            apply(self.group(other)?.receive(&sent.message, NOW), "receive a proposal")?;
         }
         self.steps.push(json!({
             "type": "proposal",
@@ -426,12 +423,11 @@ impl World<'_> {
         let plaintext = format!("{} in {}", self.name(player), self.epoch_name(epoch));
         let Self { players, rng, .. } = self;
         let group = players[player].group.as_mut().ok_or("a player without a group")?;
-        let message = apply(group.send_at(epoch, plaintext.as_bytes(), b"aad", *rng), "send")?;
+        let message = apply(group.send(plaintext.as_bytes()).at(epoch).authenticated_data(*b"aad").seal(*rng), "send")?;
         self.players[player].sends = true;
         let receivers: Vec<_> = self.holders(epoch).into_iter().filter(|other| *other != player).collect();
         for other in &receivers {
-            let arrival = self.arrival();
-            match apply(self.group(*other)?.receive(&message, arrival), "receive a message")? {
+            match apply(self.group(*other)?.receive(&message, NOW), "receive a message")? {
                 Outcome::Application(read) if read.data == plaintext.as_bytes() => {}
                 other => return Err(format!("a message led to {other:?}")),
             }
