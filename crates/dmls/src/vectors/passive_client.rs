@@ -68,7 +68,11 @@ fn follow(group: &mut Group, case: &Value) -> Outcome {
         Received::Commit(new) => equal("parent", new.parent, Some(before))?,
         other => return Err(format!("commit: {other:?}")),
     }
-    same("epoch_authenticator", group.head().authenticator().at("authenticator")?, &bytes(case, "epoch_authenticator")?)
+    same(
+        "epoch_authenticator",
+        group.head().authenticator().at("authenticator")?,
+        &bytes(case, "epoch_authenticator")?,
+    )
 }
 
 fn receive(group: &mut Group, message: &Value) -> Result<Received, String> {

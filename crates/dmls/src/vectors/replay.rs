@@ -10,7 +10,8 @@ use crate::error::{Error, RecordsError, Rule};
 use crate::forks::Edge;
 use crate::framing::{Content, MlsMessage};
 use crate::group::{
-    Decision, DmlsMessage, Effect, Founding, Group, NewEpoch, Outcome, PendingCommit, Root, Step, next_proposal_order,
+    Decision, DmlsMessage, Effect, Founding, Group, NewEpoch, Outcome, PendingCommit, Root, Step,
+    next_proposal_order,
 };
 use crate::key_schedule::{CommitSecret, EpochSecret, GroupContext, InitSecret, PskLookup};
 use crate::time::Time;

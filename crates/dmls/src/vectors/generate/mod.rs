@@ -330,7 +330,12 @@ impl World<'_> {
     ) -> Result<Option<Vec<u8>>, String> {
         let Some(welcome) = welcome else { return Ok(None) };
         let tree = (!self.config.ratchet_tree_in_welcome)
-            .then(|| self.group(from)?.epoch(&sent.epoch).and_then(|epoch| epoch.ratchet_tree()).ok_or("no tree".to_string()))
+            .then(|| {
+                self.group(from)?
+                    .epoch(&sent.epoch)
+                    .and_then(|epoch| epoch.ratchet_tree())
+                    .ok_or("no tree".to_string())
+            })
             .transpose()?;
         for joiner in joiners {
             let config = self.config.clone();
@@ -345,7 +350,8 @@ impl World<'_> {
     fn external_commit(&mut self, again: Option<usize>, epoch: &EpochId) -> Result<(), String> {
         let holders = self.holders(epoch);
         let Some(helper) = self.pick(&holders) else { return Ok(()) };
-        let group_info = self.group(helper)?.epoch(epoch).ok_or("an epoch")?.group_info(NOW).at("group info")?;
+        let group_info =
+            self.group(helper)?.epoch(epoch).ok_or("an epoch")?.group_info(NOW).at("group info")?;
         let joiner = again.map_or_else(|| self.new_player(false), Ok)?;
         let (identity, config) = (self.players[joiner].identity.clone(), self.config.clone());
         let options = ExternalJoinOptions { epoch: Some(epoch.clone()), ..Default::default() };
@@ -358,8 +364,8 @@ impl World<'_> {
                 (sent.epoch, sent.message)
             }
             empty => {
-                let founding =
-                    Group::join_external(&identity, &group_info, options, config, NOW, self.rng).at("join")?;
+                let founding = Group::join_external(&identity, &group_info, options, config, NOW, self.rng)
+                    .at("join")?;
                 let message = founding.commit().ok_or("no commit")?.to_vec();
                 let group = empty.insert(founding.apply_unsaved());
                 (group.head().id().clone(), message)
@@ -423,7 +429,8 @@ impl World<'_> {
         let plaintext = format!("{} in {}", self.name(player), self.epoch_name(epoch));
         let Self { players, rng, .. } = self;
         let group = players[player].group.as_mut().ok_or("a player without a group")?;
-        let message = apply(group.send(plaintext.as_bytes()).at(epoch).authenticated_data(*b"aad").seal(*rng), "send")?;
+        let message =
+            apply(group.send(plaintext.as_bytes()).at(epoch).authenticated_data(*b"aad").seal(*rng), "send")?;
         self.players[player].sends = true;
         let receivers: Vec<_> = self.holders(epoch).into_iter().filter(|other| *other != player).collect();
         for other in &receivers {
