@@ -104,6 +104,16 @@ fn copies_with_other_membership_tags_take_nobodys_room() {
     assert_eq!(world.observer.records, before);
     let other = world.bob_commits();
     child(world.observer.stage(&root, &other));
+
+    // Nor do claims that come first stand for the commit, or use up its committer's quota.
+    world.observer = Observer::new(&world.info, &world.config);
+    world.limit(|limits| limits.children_per_committer = 2);
+    child(world.observer.run(|group| group.stage_unattested(&root, &copies[0], &[])));
+    for tag in 1..5 {
+        let claim = world.with_other_tags(&bundle.commit, 0, tag);
+        world.observer.run(|group| group.stage_unattested(&root, &claim, &[])).unwrap();
+    }
+    child(world.observer.stage(&root, &bundle));
 }
 
 #[test]

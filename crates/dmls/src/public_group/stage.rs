@@ -49,7 +49,7 @@ impl PublicGroup {
 
     /// Decides about a commit without the committer's word for the child: for transcripts, and for groups of RFC 9420 alone. `proposals` are
     /// MLSMessages, as in a [`Bundle`]. The confirmation tag is no more than a claim: whoever can change the message on its
-    /// way can set another, and so decide forks and keep the true commit's children out.
+    /// way can set another, and so decide forks.
     pub fn stage_unattested(
         &mut self,
         parent: &CommitId,
@@ -94,14 +94,16 @@ impl PublicGroup {
         }
         let content = self.verify(&vertex.value, message, header.as_ref())?;
         let (node, summary, edge) = self.child(&vertex.value, commit, &content, submission)?;
+        // A claim does not stand for what is attested, nor takes its room.
         let same = |child: &PublicNode| {
             child.epoch.context == node.epoch.context
                 && child.epoch.confirmation_tag == node.epoch.confirmation_tag
+                && (child.attested || !node.attested)
         };
         if let Some((known, _)) = self.graph.children(parent).find(|(_, child)| same(&child.value)) {
             return Ok((StagedCommit::Duplicate { known: known.clone() }, Vec::new()));
         }
-        let over_quota = self.over_quota(parent, &edge);
+        let over_quota = self.over_quota(parent, &edge, node.attested);
         if over_quota.is_some() && submission.has_quota && !self.graph.would_win(parent, &edge) {
             return Ok((StagedCommit::Lost { commit: edge.commit }, Vec::new()));
         }
@@ -247,9 +249,11 @@ impl PublicGroup {
     }
 
     /// The commit with the lowest tag of a committer who has as many of this epoch as it may have before they must win.
-    fn over_quota(&self, parent: &CommitId, edge: &Edge) -> Option<&CommitId> {
-        let children = self.graph.children(parent);
-        let same: Vec<_> = children.filter(|(_, child)| child.edge.committer == edge.committer).collect();
+    fn over_quota(&self, parent: &CommitId, edge: &Edge, attested: bool) -> Option<&CommitId> {
+        let is_same = |child: &Vertex<CommitId, PublicNode>| {
+            child.edge.committer == edge.committer && child.value.attested == attested
+        };
+        let same: Vec<_> = self.graph.children(parent).filter(|(_, child)| is_same(child)).collect();
         let is_full = same.len() >= self.config.limits.children_per_committer.max(1);
         let lowest = same.into_iter().min_by_key(|(id, child)| (child.edge.tag.as_bytes(), *id));
         lowest.filter(|_| is_full).map(|(id, _)| id)
