@@ -248,6 +248,14 @@ reasons! {
         HandshakeFormat = "dmls:handshake": "the group's ruleset asks for the other of PublicMessage and PrivateMessage";
         Members = "dmls:members": "the tree would have more leaves than the group's ruleset allows";
         ReInitExtensions = "dmls:reinit": "the successor of a reinit drops the extension of the draft or the ruleset, or does not require it";
+        BundleProposals = "dmls:bundle-proposals": "the proposals of the bundle are not those that its commit refers to";
+        BundleContext = "dmls:bundle-context": "the GroupInfo of the bundle has another GroupContext than its commit makes";
+        BundleTag = "dmls:bundle-tag": "the GroupInfo of the bundle has another confirmation tag than its commit";
+        BundleSigner = "dmls:bundle-signer": "the GroupInfo of the bundle is not signed by the committer";
+        BundleCommit = "dmls:bundle-commit": "the GroupInfo of the bundle does not name its commit";
+        BundleEpoch = "dmls:bundle-epoch": "the GroupInfo of the bundle does not say its dmls_epoch";
+        BundleExternalPub = "dmls:bundle-external-pub": "the GroupInfo of the bundle offers external joins, which the group does not allow";
+        BundleWelcome = "dmls:bundle-welcome": "the Welcome of the bundle is not for those whom its commit adds";
         Punctured = "dmls:punctured": "the commit was processed in this epoch before";
     }
 }
@@ -335,6 +343,7 @@ reasons! {
         UnknownCommit: "no such commit is pending; it was confirmed, abandoned or lost with its epoch";
         EpochNotFull: "this epoch can only be read now; commits and messages are made in the head";
         NotMember: "this client was removed from the group; join again with a Welcome or an external commit";
+        ForgetsWay: "the way to the head, or a final commit, goes through this epoch; forget the oldest first, and what branches off from it";
         DeletesHead: "the head can't be deleted; drop the group if you want to leave it";
         ProposalsPending: "proposals were received in this epoch: commit before sending application data";
         UnknownProposal: "no such proposal is stored in this epoch";

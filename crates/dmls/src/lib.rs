@@ -59,7 +59,7 @@ pub mod key_package;
 pub mod key_schedule;
 pub mod message;
 mod pprf;
-// mod public_group;
+mod public_group;
 pub mod registry;
 mod secret_tree;
 #[cfg(test)]
@@ -86,7 +86,10 @@ pub use group::{
 pub use identity::{Identity, OwnKeyPackage};
 pub use key_package::KeyPackage;
 pub use key_schedule::{CommitId, EpochId, KeySchedule};
-// pub use public_group::{PublicEpochInfo, PublicGroup, PublicOutcome};
+pub use public_group::{
+    PublicChild, PublicEpochRef, PublicFounding, PublicGroup, PublicProposal, PublicStep, PublicTurn,
+    StagedCommit,
+};
 pub use registry::CipherSuite;
 pub use time::{Lifetime, Time};
 pub use tree::LeafIndex;

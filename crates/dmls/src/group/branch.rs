@@ -48,7 +48,7 @@ impl PendingCommit {
 }
 
 /// The fork choice that the GroupContext of an epoch names for its children (R16). Whoever does not know it did not join.
-pub(super) fn choice_in(epoch: &PublicEpoch) -> ForkChoice {
+pub(crate) fn choice_in(epoch: &PublicEpoch) -> ForkChoice {
     let named = epoch.ruleset.as_ref().and_then(|ruleset| ForkChoice::from_code(ruleset.fork_choice.0));
     named.unwrap_or_default()
 }
@@ -240,7 +240,8 @@ impl Group {
 
         let head_moved = head != self.state.head;
         let parent = child.parent.as_ref();
-        let lost = if head_moved { self.lost(&head, &child.id, parent) } else { Vec::new() };
+        let kept = if head == child.id { parent } else { Some(&head) };
+        let lost = if head_moved { self.lost(kept) } else { Vec::new() };
         let outcome = NewEpoch {
             is_head: head == child.id,
             commit_id: child.edge.commit,
@@ -314,11 +315,10 @@ impl Group {
         Ok(Edge { commit: commit_id, tag, committer, removes })
     }
 
-    /// The epochs that were on the way to the head and are not on the way to the new one.
-    pub(super) fn lost(&self, new: &EpochId, child: &EpochId, parent: Option<&EpochId>) -> Vec<Lost> {
+    /// The epochs on the way to the head that are not on the way to `kept`, where the new way goes through.
+    pub(super) fn lost(&self, kept: Option<&EpochId>) -> Vec<Lost> {
         let forks = self.graph.forks();
-        let joined = if new == child { parent } else { Some(new) };
-        let is_kept = |id: &EpochId| id == new || joined.is_some_and(|joined| forks.is_above(id, joined));
+        let is_kept = |id: &EpochId| kept.is_some_and(|kept| forks.is_above(id, kept));
         let left = forks.ancestors(&self.state.head).take_while(|(id, _)| !is_kept(id));
         let mut lost: Vec<_> = left
             .map(|(id, vertex)| Lost {

@@ -52,6 +52,14 @@ pub(crate) use {
     start::{Root, joiner_psk},
     step::Decision,
 };
+/// Shared with observers.
+pub(crate) use {
+    branch::choice_in,
+    changes::{Key, Kind},
+    load::{FORMAT, Records, decode_record},
+    receive::decode as decode_message,
+    tree_store::{TreeStore, TreeUses},
+};
 
 use crate::config::Config;
 use crate::crypto::{Secret, Suite};
@@ -66,7 +74,6 @@ use graph::Graph;
 use held::HeldMessages;
 use removal::Removal;
 use retention::Moved;
-use tree_store::TreeStore;
 
 /// One client's view of a group.
 ///

@@ -338,7 +338,6 @@ pub struct SentCommit {
 
 /// What a delivery service takes of a commit ([`crate::Group::bundle`]): it gives the Welcome to those who join when it accepts the commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Bundle {
     /// The commit, as it is sent.
     pub commit: Vec<u8>,
