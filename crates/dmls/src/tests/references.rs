@@ -43,7 +43,7 @@ impl World {
         let mut records = records(&self.alice);
         let reference = ProposalRef::from(self.suite().hash(&[&proposal.to_bytes()]));
         let key = [b"p", self.alice.head().id().as_bytes(), reference.as_bytes()].concat();
-        let stored = StoredProposal { proposal, sender, order: 0, own_update: None };
+        let stored = StoredProposal { proposal, sender, order: 0, own_update: None, message: None };
         records.insert(key, stored.record().to_vec());
         self.alice = Group::load(&records, self.config.clone()).unwrap();
         reference

@@ -110,11 +110,7 @@ impl World {
 
     /// The same in a group with this ruleset, but for the format of handshakes.
     pub(super) fn ruled(ruleset: Ruleset) -> Self {
-        Self::with(Config {
-            encrypt_handshake: false,
-            ruleset: Some(ruleset),
-            ..Config::new(AcceptAnyCredential)
-        })
+        Self::with(Config { encrypt_handshake: false, ruleset: Some(ruleset), ..Config::new(Acquaintances) })
     }
 
     /// What Alice says in a group with this rule for external joins to Eve, who comes from elsewhere and obeys no rules.
