@@ -30,6 +30,6 @@ fuzz_target!(|input: &[u8]| {
             |content: &[u8]| scene::changed(&[(Entry::Receive, content.to_vec())], Entry::Receive, number & 128, rest);
         let mut rng = ChaCha20Rng::seed_from_u64(0);
         let Some(message) = insider(&scene.alice, &message, &mut damage, &mut rng) else { return };
-        let _ = scene.bob.receive(&message, Arrival::retaining(NOW));
+        let _ = scene.bob.receive(&message, NOW);
     });
 });

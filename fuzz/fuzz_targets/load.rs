@@ -26,10 +26,10 @@ fuzz_target!(|input: &[u8]| {
     *value = scene::changed(&[(Entry::Receive, value.clone())], Entry::Receive, own & 128, rest);
     let Ok(mut group) = Group::load(&records, scene.config.clone()) else { return };
     let mut rng = ChaCha20Rng::seed_from_u64(0);
-    let _ = group.group_info(NOW);
+    let _ = group.head().group_info(NOW);
     for (_, message) in scene.inputs.iter().filter(|(entry, _)| *entry == Entry::Receive).take(3) {
-        let _ = group.receive(message, Arrival::retaining(NOW)).map(dmls::Step::apply);
+        let _ = group.receive(message, NOW).map(dmls::Step::apply);
     }
-    let _ = group.send(b"text", b"", &mut rng).map(dmls::Step::apply);
+    let _ = group.send(b"text").seal(&mut rng).map(dmls::Step::apply);
     let _ = group.commit().stage(NOW, &mut rng).map(dmls::Step::apply);
 });

@@ -22,6 +22,6 @@ fuzz_target!(|input: &[u8]| {
         let count = scenes.len();
         let scene = &mut scenes[usize::from(*shape) % count];
         let message = scene::changed(&scene.inputs, Entry::Receive, *message, rest);
-        let _ = scene.bob.receive(&message, Arrival::retaining(NOW));
+        let _ = scene.bob.receive(&message, NOW);
     });
 });

@@ -56,6 +56,7 @@ impl DmlsPeer {
             provider,
             schedule: KeySchedule::Rfc9420,
             encrypt_handshake: config.private_handshake,
+            offer_external_joins: true,
             psks: psks.clone(),
             ..dmls::Config::new(AcceptAnyCredential)
         };
@@ -77,8 +78,8 @@ impl DmlsPeer {
         fill: impl FnOnce(CommitBuilder<'_>) -> CommitBuilder<'_>,
     ) -> Result<Committed, Box<dyn Error>> {
         let group = self.group.as_mut().ok_or(NOT_A_MEMBER)?;
-        let sent = fill(group.commit()).stage(now()?, &mut self.rng)?.apply();
-        let epoch = group.confirm(&sent.id, Arrival::at(now()?))?.apply();
+        let sent = fill(group.commit()).stage(now()?, &mut self.rng)?.apply_unsaved();
+        let epoch = group.confirm(&sent.id, Arrival::at(now()?))?.apply_unsaved();
         Ok(Committed { commit: sent.message, welcome: epoch.welcome })
     }
 
@@ -130,7 +131,7 @@ impl Peer for DmlsPeer {
     fn create_group(&mut self, group_id: &[u8]) -> Result<(), Box<dyn Error>> {
         let options = NewGroupOptions { group_id: Some(group_id.to_vec()), ..NewGroupOptions::default() };
         let founding = Group::create(&self.client, options, self.settings.clone(), now()?, &mut self.rng)?;
-        self.group = Some(founding.apply());
+        self.group = Some(founding.apply_unsaved());
         Ok(())
     }
 
@@ -145,7 +146,7 @@ impl Peer for DmlsPeer {
         let at =
             self.key_packages.iter().position(is_for).ok_or("the Welcome is for none of our KeyPackages")?;
         let own = self.key_packages.swap_remove(at);
-        self.group = Some(Group::join(&own, welcome, None, self.settings.clone(), now()?)?.apply());
+        self.group = Some(Group::join(&own, welcome, None, self.settings.clone(), now()?)?.apply_unsaved());
         Ok(())
     }
 
@@ -161,7 +162,7 @@ impl Peer for DmlsPeer {
             &mut self.rng,
         )?;
         let commit = founding.commit().ok_or("an external join without a commit")?.to_vec();
-        self.group = Some(founding.apply());
+        self.group = Some(founding.apply_unsaved());
         Ok(commit)
     }
 
@@ -186,7 +187,7 @@ impl Peer for DmlsPeer {
 
     fn process(&mut self, message: &[u8]) -> Result<Received, Box<dyn Error>> {
         let group = self.group.as_mut().ok_or(NOT_A_MEMBER)?;
-        match group.receive(message, Arrival::at(now()?))?.apply() {
+        match group.receive(message, Arrival::at(now()?))?.apply_unsaved() {
             Outcome::Application(application) => Ok(Received::Application(application.data)),
             Outcome::Proposal(_) => Ok(Received::Proposal),
             Outcome::Commit(_) => Ok(Received::Commit),
@@ -200,19 +201,19 @@ impl Peer for DmlsPeer {
 
     fn propose_update(&mut self) -> Result<Vec<u8>, Box<dyn Error>> {
         let group = self.group.as_mut().ok_or(NOT_A_MEMBER)?;
-        Ok(group.propose_update(now()?, &mut self.rng)?.apply().message)
+        Ok(group.propose_update(now()?, &mut self.rng)?.apply_unsaved().message)
     }
 
     fn propose_add(&mut self, key_package: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
         let key_package = decode_key_package(key_package)?;
         let group = self.group.as_mut().ok_or(NOT_A_MEMBER)?;
-        Ok(group.propose_add(key_package, now()?, &mut self.rng)?.apply().message)
+        Ok(group.propose_add(key_package, now()?, &mut self.rng)?.apply_unsaved().message)
     }
 
     fn propose_remove(&mut self, identity: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
         let leaf = self.leaf_of(identity)?;
         let group = self.group.as_mut().ok_or(NOT_A_MEMBER)?;
-        Ok(group.propose_remove(leaf, now()?, &mut self.rng)?.apply().message)
+        Ok(group.propose_remove(leaf, now()?, &mut self.rng)?.apply_unsaved().message)
     }
 
     fn store_psk(&mut self, id: &[u8], psk: &[u8]) -> Result<(), Box<dyn Error>> {
@@ -236,7 +237,7 @@ impl Peer for DmlsPeer {
 
     fn send(&mut self, text: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
         let group = self.group.as_mut().ok_or(NOT_A_MEMBER)?;
-        Ok(group.send(text, b"", &mut self.rng)?.apply())
+        Ok(group.send(text).seal(&mut self.rng)?.apply_unsaved())
     }
 
     fn group_info(&mut self) -> Result<Vec<u8>, Box<dyn Error>> {

@@ -166,6 +166,8 @@ reasons! {
         // Leaf nodes.
         LeafCredential = "7.3:credential": "the authentication service refuses the credential";
         LeafSignature = "7.3:signature": "the signature of the leaf node does not verify";
+        LeafEncryptionKey = "10:encryption-key": "the encryption_key of the leaf node is not a public key of the cipher suite";
+        LeafSignatureKey = "10:signature-key": "the signature_key of the leaf node is not a public key of the cipher suite";
         LeafSuite = "11.1:suite": "the leaf node's capabilities do not list the version or the cipher suite of the group";
         LeafRequiredCapabilities = "7.3:required-capabilities": "the leaf node lacks a required capability";
         LeafGroupExtensions = "13.4:group-extensions": "the leaf node does not support an extension of the group";
@@ -182,15 +184,18 @@ reasons! {
         KeyPackageVersion = "10.1:version": "the KeyPackage is for another version or cipher suite";
         KeyPackageSignature = "10.1:signature": "the signature of the KeyPackage does not verify";
         KeyPackageInitKey = "10.1:init-key": "the KeyPackage's init_key equals its encryption_key";
+        KeyPackageInitKeyForm = "10:init-key": "the KeyPackage's init_key is not a public key of the cipher suite";
         KeyPackageExtensions = "10:extensions": "the KeyPackage has an extension that its leaf's capabilities do not list";
         // Trees.
         TreeStructure = "12.4.3.3:structure": "the ratchet tree is empty, ends in a blank node, or has a node of the wrong kind";
         TreeHash = "12.4.3.1:tree-hash": "the ratchet tree does not have the tree hash of the group";
+        ParentKey = "7.1:encryption-key": "the encryption_key of a parent node is not a public key of the cipher suite";
         ParentHash = "7.9.2:parent-hash": "a parent node is not parent-hash valid";
         UnmergedLeaves = "12.4.3.1:unmerged-leaves": "an unmerged leaf is blank, no descendant, unsorted, or missing further down";
         // Update paths.
         PathLength = "7.6:path-length": "the update path does not have one node for each node of the filtered direct path";
         PathCiphertexts = "7.6:ciphertexts": "an update path node does not have one ciphertext for each node of the resolution";
+        PathKey = "7.6:encryption-key": "an encryption_key of the update path is not a public key of the cipher suite";
         PathKeyReuse = "12.4.2:path-keys": "a public key of the update path is in the tree already";
         PathParentHash = "7.9:leaf-parent-hash": "the parent hash of the committer's leaf does not match the path";
         PathSecret = "7.5:path-secret": "the path secret does not decrypt";
@@ -245,6 +250,11 @@ reasons! {
         BundleEpoch = "dmls:bundle-epoch": "the GroupInfo of the bundle does not say its dmls_epoch";
         BundleExternalPub = "dmls:bundle-external-pub": "the GroupInfo of the bundle offers external joins, which the group does not allow";
         BundleWelcome = "dmls:bundle-welcome": "the Welcome of the bundle is not for those whom its commit adds";
+        Ruleset = "dmls:ruleset": "the group context extensions add, drop or change the ruleset, or don't require it";
+        ExternalJoins = "dmls:external-joins": "the group's ruleset does not let this client join by an external commit";
+        HandshakeFormat = "dmls:handshake": "the group's ruleset asks for the other of PublicMessage and PrivateMessage";
+        Members = "dmls:members": "the tree would have more leaves than the group's ruleset allows";
+        ReInitExtensions = "dmls:reinit": "the successor of a reinit drops the extension of the draft or the ruleset, or does not require it";
         Punctured = "dmls:punctured": "the commit was processed in this epoch before";
     }
 }
@@ -261,6 +271,8 @@ pub enum Unsupported {
     Credential(CredentialType),
     /// An extension of the group context that this client does not list in its capabilities.
     Extension(ExtensionType),
+    /// A ruleset of the group with a value that this library does not know.
+    Ruleset,
 }
 
 impl fmt::Display for Unsupported {
@@ -271,6 +283,9 @@ impl fmt::Display for Unsupported {
                 write!(f, "cipher suite {c}; see Provider::suite for those of this build")
             }
             Self::Credential(c) => write!(f, "credential type {c}"),
+            Self::Ruleset => {
+                f.write_str("a value of the group's ruleset; a later version of this library may know it")
+            }
             Self::Extension(e) => {
                 write!(f, "group context extension {e}; list it in the capabilities if you do")
             }
@@ -304,7 +319,7 @@ reasons! {
         DeletesHead: "the head can't be deleted; drop the group if you want to leave it";
         ProposalsPending: "proposals were received in this epoch: commit before sending application data";
         UnknownProposal: "no such proposal is stored in this epoch";
-        SenderGenerations: "the sender's ratchet is used up; commit first";
+        SenderGenerations: "as many messages were sent as the AEAD allows in one epoch; commit first";
         GroupEnded: "the group was ended by a reinit; create its successor";
         ReInitMissing: "the group was not ended by a reinit";
         NotDmls: "this needs the draft's key schedule";

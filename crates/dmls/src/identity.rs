@@ -43,7 +43,7 @@ impl Identity {
         let capabilities = Capabilities {
             versions: vec![ProtocolVersion::MLS10],
             cipher_suites: vec![suite.code()],
-            extensions: vec![ExtensionType::DMLS],
+            extensions: vec![ExtensionType::DMLS, ExtensionType::RULESET, ExtensionType::HOME_ATTESTATION],
             proposals: Vec::new(),
             credentials,
         };
@@ -57,9 +57,10 @@ impl Identity {
         self
     }
 
-    /// Leaves out the extension of R9, to take part in groups of the bare draft and of RFC 9420.
+    /// Leaves out the extensions of R9 and R16, to take part in groups of the bare draft and of RFC 9420.
     pub fn without_dmls(mut self) -> Self {
-        self.capabilities.extensions.retain(|extension| *extension != ExtensionType::DMLS);
+        let left_out = [ExtensionType::DMLS, ExtensionType::RULESET];
+        self.capabilities.extensions.retain(|extension| !left_out.contains(extension));
         self
     }
 
@@ -193,12 +194,8 @@ impl OwnKeyPackage {
 
     /// For storage. Secret: erase what you don't need any more.
     pub fn to_secret(&self) -> Secret {
-        let mut out = Vec::with_capacity(2048);
-        self.key_package.encode(&mut out);
-        self.init_private.encode(&mut out);
-        self.encryption_private.encode(&mut out);
-        self.signer.private().encode(&mut out);
-        Secret::new(out)
+        let private = self.signer.private();
+        Secret::encoding(&[&self.key_package, &self.init_private, &self.encryption_private, private])
     }
 
     /// From storage.

@@ -67,7 +67,7 @@ pub use config::KeyLog;
 pub use config::{Config, Limits, NoPreSharedKeys, PreSharedKeys};
 pub use credential::{AuthenticationService, Credential, Operation, Presented};
 pub use crypto::{Provider, Suite};
-pub use epoch::{Added, CommitSummary, Member, NewGroupOptions};
+pub use epoch::{Added, CommitSummary, KnownCommit, Member, NewGroupOptions};
 pub use error::{Error, Limit, RecordsError, Rule, Unsupported, Usage};
 pub use fork_choice::{Candidate, ForkChoice};
 pub use group::{
@@ -80,8 +80,8 @@ pub use identity::{Identity, OwnKeyPackage};
 pub use key_package::KeyPackage;
 pub use key_schedule::{CommitId, EpochId, KeySchedule};
 pub use public_group::{
-    PublicChild, PublicEpochRef, PublicFounding, PublicGroup, PublicProposal, PublicStep, PublicTurn,
-    StagedCommit,
+    PublicChild, PublicEpochRef, PublicFounding, PublicGroup, PublicMember, PublicProposal, PublicStep,
+    PublicTurn, StagedCommit,
 };
 pub use registry::CipherSuite;
 pub use time::{Lifetime, Time};

@@ -327,7 +327,7 @@ impl<'r> World<'r> {
         let other = self.chance(one_in);
         let group = &self.actors[who].client.group;
         let full: Vec<_> = group.epochs().into_iter().filter(|info| info.is_full).collect();
-        let head = group.head().clone();
+        let head = group.head().id().clone();
         if other { full[self.below(full.len())].id.clone() } else { head }
     }
 
@@ -436,7 +436,7 @@ impl<'r> World<'r> {
     fn confirm_of(&mut self, who: usize) {
         if let Some(sent) = self.actors[who].staged.pop() {
             let arrival = self.arrival();
-            let new = match self.actors[who].client.run(|group| group.confirm(&sent.id, arrival)) {
+            let new = match self.actors[who].client.run(|group| group.confirm(&sent.id)) {
                 Ok(new) => new,
                 Err(_) if self.chaos => return,
                 Err(e) => panic!("{e}"),
@@ -522,7 +522,7 @@ impl<'r> World<'r> {
                 let secret = actor.client.secret(&info.id);
                 assert_eq!(*secrets.entry(info.id.clone()).or_insert_with(|| secret.clone()), secret);
             }
-            let head = (group.head().clone(), group.epoch_authenticator().to_vec());
+            let head = (group.head().id().clone(), group.epoch_authenticator().to_vec());
             assert_eq!(head.0, expected_head(&actor.client));
             let ids = epochs.into_iter().map(|info| info.id).collect();
             assert_eq!(*heads.entry(ids).or_insert_with(|| head.clone()), head);
@@ -535,7 +535,7 @@ impl<'r> World<'r> {
         let held = listener.group.held();
         assert_eq!(held, 0, "nobody removes the listener, so it sees everything");
         let epochs = listener.group.epochs();
-        let head = listener.group.head().clone();
+        let head = listener.group.head().id().clone();
         let identity = listener.identity.clone();
         for _ in 0..3 {
             let group = dmls::Group::load(&self.listener, self.config.clone()).unwrap();
@@ -564,7 +564,7 @@ impl<'r> World<'r> {
 
     /// The network is whole again: one commit, and one epoch is left.
     fn heal(&mut self) {
-        let head = self.actors[1].client.group.head().clone();
+        let head = self.actors[1].client.group.head().id().clone();
         let rng = &mut *self.rng;
         let mut clients: Vec<&mut Client> = self.actors.iter_mut().map(|actor| &mut actor.client).collect();
         clients.retain(|client| *client.group.head() == head);

@@ -81,7 +81,7 @@ impl World {
     }
 
     fn create(&mut self, identity: &Identity, options: NewGroupOptions) -> Group {
-        Group::create(identity, options, self.config.clone(), NOW, &mut self.rng).unwrap().apply()
+        Group::create(identity, options, self.config.clone(), NOW, &mut self.rng).unwrap().apply_unsaved()
     }
 
     fn package(&mut self, identity: &Identity) -> OwnKeyPackage {
@@ -94,8 +94,8 @@ impl World {
         group: &mut Group,
         build: impl FnOnce(CommitBuilder<'_>) -> CommitBuilder<'_>,
     ) -> (Vec<u8>, Option<Vec<u8>>) {
-        let sent = build(group.commit()).stage(NOW, &mut self.rng).unwrap().apply();
-        (sent.message, group.confirm(&sent.id, Arrival::at(NOW)).unwrap().apply().welcome)
+        let sent = build(group.commit()).stage(NOW, &mut self.rng).unwrap().apply_unsaved();
+        (sent.message, group.confirm(&sent.id).unwrap().apply_unsaved().welcome)
     }
 
     fn joining(&mut self, own: &OwnKeyPackage, welcome: &[u8]) -> Founding {
@@ -103,7 +103,7 @@ impl World {
     }
 
     fn join(&mut self, own: &OwnKeyPackage, welcome: &[u8]) -> Group {
-        self.joining(own, welcome).apply()
+        self.joining(own, welcome).apply_unsaved()
     }
 
     /// A group of `creator` and `member`, with that psk or without.
@@ -136,14 +136,14 @@ impl World {
 }
 
 fn receive(group: &mut Group, message: &[u8]) -> Outcome {
-    group.receive(message, Arrival::at(NOW)).unwrap().apply()
+    group.receive(message, NOW).unwrap().apply_unsaved()
 }
 
 const SCHEDULES: [KeySchedule; 2] = [KeySchedule::Dmls, KeySchedule::Rfc9420];
 
 /// RFC 9420 groups don't name epochs, so their messages from outside don't either.
 fn place(group: &Group) -> GroupPlace {
-    GroupPlace::from_group_info(&group.group_info(NOW).unwrap()).unwrap()
+    GroupPlace::from_group_info(&group.head().group_info(NOW).unwrap()).unwrap()
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn a_newcomer_asks_to_join_and_an_external_sender_removes() {
         let stranger = world.identity("stranger");
         let package = world.package(&stranger);
         let knock = stranger.propose_to_join(&place(&a), &package).unwrap();
-        let refused = a.receive(&knock, Arrival::at(NOW)).unwrap_err();
+        let refused = a.receive(&knock, NOW).unwrap_err();
         assert_eq!(refused, Error::Invalid(Rule::NewMemberRefused));
         let nobody = world.identity("nobody");
         let sender = ExternalSender {
@@ -196,7 +196,7 @@ fn a_newcomer_asks_to_join_and_an_external_sender_removes() {
         let refused = a.commit().extensions(extensions).stage(NOW, &mut world.rng).unwrap_err();
         assert_eq!(refused, Error::Invalid(Rule::ExternalSenderCredential));
         let forged = stranger.propose_as_external_sender(&place(&a), 0, removal).unwrap();
-        let refused = a.receive(&forged, Arrival::at(NOW)).unwrap_err();
+        let refused = a.receive(&forged, NOW).unwrap_err();
         assert_eq!(refused, Error::Invalid(Rule::ContentSignature));
     }
 }
@@ -217,7 +217,7 @@ fn a_group_is_reinitialized() {
         let (commit, _) = world.commit(&mut a, |commit| commit.reinit(reinit.clone()));
         receive(&mut b, &commit);
         assert_eq!(b.reinit(), Some(&reinit));
-        assert_eq!(a.send(b"x", b"", &mut world.rng).unwrap_err(), Error::Usage(Usage::GroupEnded));
+        assert_eq!(a.send(b"x").seal(&mut world.rng).unwrap_err(), Error::Usage(Usage::GroupEnded));
         assert_eq!(b.commit().stage(NOW, &mut world.rng).unwrap_err(), Error::Usage(Usage::GroupEnded));
 
         world.keys.remember(&a);
@@ -225,7 +225,7 @@ fn a_group_is_reinitialized() {
         let psk = Some(a.successor_psk());
         let (successor, joined) = world.successor(&alice, &bob, options.clone(), psk.clone());
         b.check_successor(&joined).unwrap();
-        assert_eq!(joined.apply().epoch_authenticator(), successor.epoch_authenticator());
+        assert_eq!(joined.apply_unsaved().epoch_authenticator(), successor.epoch_authenticator());
 
         // Nothing ties it to the old group; somebody was left out; the parameters are others.
         let (_, stray) = world.successor(&alice, &bob, options.clone(), None);
@@ -249,7 +249,7 @@ fn a_subgroup_branches() {
     b.check_successor(&joined).unwrap();
     // Such a key is for the creator, not for those who come by themselves,
     let empty = world.create(&alice, NewGroupOptions::default());
-    let info = empty.group_info(NOW).unwrap();
+    let info = empty.head().group_info(NOW).unwrap();
     let options = ExternalJoinOptions { psks: vec![psk.clone()], ..Default::default() };
     let refused =
         Group::join_external(&bob, &info, options, world.config.clone(), NOW, &mut world.rng).unwrap_err();
@@ -299,20 +299,20 @@ fn a_proposal_from_outside_stays_on_its_branch() {
     };
     let options = NewGroupOptions { external_senders: vec![sender], ..Default::default() };
     let (mut a, mut b) = world.pair(&alice, &bob, options);
-    let split = Arrival::retaining(NOW);
+    let split = NOW;
     let [one, other] = [&mut a, &mut b].map(|group| {
-        let sent = group.commit().stage(NOW, &mut world.rng).unwrap().apply();
-        group.confirm(&sent.id, split).unwrap().apply();
+        let sent = group.commit().stage(NOW, &mut world.rng).unwrap().apply_unsaved();
+        group.confirm(&sent.id).unwrap().apply_unsaved();
         sent
     });
     // Meant for Alice's branch; whoever carries it says that it is for Bob's.
     let order = server.propose_as_external_sender(&place(&a), 0, Proposal::Remove(b.own_leaf())).unwrap();
-    a.receive(&other.message, split).unwrap().apply();
+    a.receive(&other.message, split).unwrap().apply_unsaved();
     let mut moved: DmlsMessage = dmls::codec::Decode::from_bytes(&order).unwrap();
     moved.dmls_epoch = other.epoch.clone();
     let refused = a.receive(&moved.to_bytes(), split).unwrap_err();
     assert_eq!(refused, Error::Invalid(Rule::EpochHeader));
-    let Outcome::Proposal(stored) = a.receive(&order, split).unwrap().apply() else {
+    let Outcome::Proposal(stored) = a.receive(&order, split).unwrap().apply_unsaved() else {
         panic!("not a proposal")
     };
     assert_eq!(stored.epoch, one.epoch);
@@ -329,10 +329,11 @@ fn the_newest_update_is_committed_and_a_reinit_only_alone() {
         cipher_suite: world.suite.code(),
         extensions: Extensions::new(),
     };
-    let end = b.propose(Proposal::ReInit(reinit), NOW, &mut world.rng).unwrap().apply();
-    let first = b.propose_update(NOW, &mut world.rng).unwrap().apply();
-    let newest = b.propose_update(NOW, &mut world.rng).unwrap().apply();
-    let unknown = b.propose_psk(Psk::External(b"unknown".to_vec()), NOW, &mut world.rng).unwrap().apply();
+    let end = b.propose(Proposal::ReInit(reinit), NOW, &mut world.rng).unwrap().apply_unsaved();
+    let first = b.propose_update(NOW, &mut world.rng).unwrap().apply_unsaved();
+    let newest = b.propose_update(NOW, &mut world.rng).unwrap().apply_unsaved();
+    let unknown =
+        b.propose_psk(Psk::External(b"unknown".to_vec()), NOW, &mut world.rng).unwrap().apply_unsaved();
     for message in [&end.message, &first.message, &newest.message, &unknown.message] {
         assert!(matches!(receive(&mut a, message), Outcome::Proposal(_)));
     }

@@ -141,7 +141,7 @@ fn received_messages() {
             scene.inputs.iter().filter(|(entry, _)| *entry == Entry::Receive).cloned().collect();
         run(12, PROCESSING, &inputs, |number, _, input, _| {
             // Not applied: whatever was decided must not show.
-            let _ = scene.bob.receive(input, Arrival::retaining(NOW));
+            let _ = scene.bob.receive(input, NOW);
             if number % COMPARE == 0 {
                 assert!(state(&scene.bob) == before, "the state has changed");
             }
@@ -149,7 +149,7 @@ fn received_messages() {
         assert!(state(&scene.bob) == before, "the state has changed");
         // And all of it can still be received.
         for (_, message) in inputs {
-            let _ = scene.bob.receive(&message, Arrival::retaining(NOW)).unwrap().apply();
+            let _ = scene.bob.receive(&message, NOW).unwrap().apply_unsaved();
         }
     }
 }
@@ -167,7 +167,7 @@ fn messages_of_a_hostile_member() {
             let mut damages = ChaCha20Rng::from_rng(rng);
             let mut damage = |content: &[u8]| mutate(content, input, &mut damages);
             let Some(message) = insider(&scene.alice, message, &mut damage, rng) else { return };
-            if let Err(error) = scene.bob.receive(&message, Arrival::retaining(NOW)).map(drop) {
+            if let Err(error) = scene.bob.receive(&message, NOW).map(drop) {
                 met.insert(error.to_string());
             }
             if number % COMPARE == 0 {
@@ -197,7 +197,7 @@ fn give(scene: &Scene, entry: Entry, input: &[u8], rng: &mut ChaCha20Rng) {
         }
         Entry::Tree => {
             if let Ok(founding) = Group::join(&scene.dave, &scene.welcome, Some(input), config(), NOW) {
-                assert_eq!(founding.apply().head(), &scene.joined, "joined with another tree");
+                assert_eq!(founding.apply_unsaved().head(), &scene.joined, "joined with another tree");
             }
         }
         Entry::GroupInfo => {
@@ -241,10 +241,10 @@ fn stored_records() {
             // Whatever it is: it can be used, and answers.
             let _ = bob.epochs();
             let _ = bob.members();
-            let _ = bob.group_info(NOW);
+            let _ = bob.head().group_info(NOW);
             let (_, message) = &inputs[rng.next_u64() as usize % inputs.len()];
-            let _ = bob.receive(message, Arrival::retaining(NOW)).map(dmls::Step::apply);
-            let _ = bob.send(b"text", b"", rng).map(dmls::Step::apply);
+            let _ = bob.receive(message, NOW).map(dmls::Step::apply);
+            let _ = bob.send(b"text").seal(rng).map(dmls::Step::apply);
             let _ = bob.commit().stage(NOW, rng).map(dmls::Step::apply);
         });
     }

@@ -23,28 +23,28 @@ fn large_group(rng: &mut ChaCha20Rng) -> (Group, Group) {
     let config = config();
     let creator = identity("creator", rng);
     let founding = Group::create(&creator, NewGroupOptions::default(), config.clone(), NOW, rng);
-    let mut creator = founding.unwrap().apply();
+    let mut creator = founding.unwrap().apply_unsaved();
     let own: Vec<_> = (1..MEMBERS).map(|n| key_package(&identity(&format!("m{n}"), rng), rng)).collect();
     let mut commit = creator.commit();
     for own in &own {
         commit = commit.add(own.key_package().clone());
     }
-    let sent = commit.stage(NOW, rng).unwrap().apply();
-    let welcome = creator.confirm(&sent.id, WHOLE).unwrap().apply().welcome.unwrap();
+    let sent = commit.stage(NOW, rng).unwrap().apply_unsaved();
+    let welcome = creator.confirm(&sent.id).unwrap().apply_unsaved().welcome.unwrap();
     let mut messages: Vec<Vec<u8>> = Vec::new();
     let mut last = None;
     for own in own.iter().step_by(MEMBERS / COMMITTERS) {
-        let mut member = Group::join(own, &welcome, None, config.clone(), NOW).unwrap().apply();
+        let mut member = Group::join(own, &welcome, None, config.clone(), NOW).unwrap().apply_unsaved();
         for message in &messages {
-            member.receive(message, WHOLE).unwrap().apply();
+            member.receive(message, WHOLE).unwrap().apply_unsaved();
         }
-        let sent = member.commit().stage(NOW, rng).unwrap().apply();
-        member.confirm(&sent.id, WHOLE).unwrap().apply();
+        let sent = member.commit().stage(NOW, rng).unwrap().apply_unsaved();
+        member.confirm(&sent.id).unwrap().apply_unsaved();
         messages.push(sent.message);
         last = Some(member);
     }
     for message in &messages {
-        creator.receive(message, WHOLE).unwrap().apply();
+        creator.receive(message, WHOLE).unwrap().apply_unsaved();
     }
     (creator, last.unwrap())
 }
@@ -70,8 +70,8 @@ fn an_epoch_shares_what_it_did_not_change() {
         if round == 0 {
             check_changes("the committer's", step.changes());
         }
-        let sent = step.apply();
-        creator.confirm(&sent.id, WHOLE).unwrap().apply();
+        let sent = step.apply_unsaved();
+        creator.confirm(&sent.id).unwrap().apply_unsaved();
         messages.push(sent.message);
     }
     let each = kept(RETAINED, || {
@@ -80,7 +80,7 @@ fn an_epoch_shares_what_it_did_not_change() {
             if round == 0 {
                 check_changes("a receiver's", step.changes());
             }
-            assert!(matches!(step.apply(), Outcome::Commit(_)));
+            assert!(matches!(step.apply_unsaved(), Outcome::Commit(_)));
         }
     });
     println!("a retained epoch: {each} bytes");
@@ -91,15 +91,15 @@ fn an_epoch_shares_what_it_did_not_change() {
     let records = common::records_of(&member.snapshot());
     drop(member);
     let mut member = Group::load(&records, config()).unwrap();
-    let each = -kept(RETAINED, || member.delete_old_epochs().apply());
+    let each = -kept(RETAINED, || member.delete_old_epochs().apply_unsaved());
     println!("a loaded epoch: {each} bytes");
     assert!((8 << 10..40 << 10).contains(&each), "a loaded epoch costs {each} bytes");
 
     // Own epochs too.
     let each = kept(10, || {
         for _ in 0..10 {
-            let sent = creator.commit().stage(NOW, rng).unwrap().apply();
-            creator.confirm(&sent.id, SPLIT).unwrap().apply();
+            let sent = creator.commit().stage(NOW, rng).unwrap().apply_unsaved();
+            creator.confirm(&sent.id).unwrap().apply_unsaved();
         }
     });
     println!("a retained epoch of our own: {each} bytes");

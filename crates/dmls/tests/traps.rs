@@ -60,9 +60,9 @@ fn with_header(message: &[u8], header: &[u8]) -> Vec<u8> {
 fn an_external_commit_leaves_the_pprf_of_its_parent_alone() {
     let rng = &mut rng(1);
     let (mut a, mut b) = pair(&config(), 1);
-    let parent = a.group.head().clone();
+    let parent = a.group.head().id().clone();
     let before = a.record(b'i', &parent).unwrap().to_vec();
-    let info = a.group.group_info(NOW).unwrap();
+    let info = a.group.head().group_info(NOW).unwrap();
     let dave = identity("dave", rng);
     let (d, commit) = Client::join_external(&dave, &info, &a.config, rng).unwrap();
     for client in [&mut a, &mut b] {
@@ -85,7 +85,7 @@ fn an_external_commit_leaves_the_pprf_of_its_parent_alone() {
 fn own_and_foreign_commits_of_one_epoch_both_puncture_it() {
     let rng = &mut rng(2);
     let (mut a, mut b) = pair(&config(), 2);
-    let parent = a.group.head().clone();
+    let parent = a.group.head().id().clone();
     let ours = a.stage(rng);
     let theirs = b.stage(rng);
     assert_eq!(a.punctures(&parent), 1, "punctured as soon as the commit is made");
@@ -176,7 +176,7 @@ fn a_damaged_commit_changes_nothing() {
         // The real one is still good.
         assert!(matches!(b.receive(&sent.message, SPLIT).unwrap(), Outcome::Commit(_)));
 
-        let info = b.group.group_info(NOW).unwrap();
+        let info = b.group.head().group_info(NOW).unwrap();
         let (_, commit) = Client::join_external(&identity("dave", rng), &info, &config, rng).unwrap();
         damage_everywhere(&mut b, &commit);
         assert!(matches!(b.receive(&commit, SPLIT).unwrap(), Outcome::Commit(_)));
@@ -214,7 +214,7 @@ fn a_member_that_one_branch_removes_follows_the_other() {
             other => panic!("{other:?}"),
         }
         // The removal comes first, and there is no other branch yet.
-        let parent = c.group.head().clone();
+        let parent = c.group.head().id().clone();
         match c.receive(&removal.message, SPLIT).unwrap() {
             Outcome::Removed(outcome) => assert!(outcome.wins && outcome.parent == parent),
             other => panic!("{other:?}"),
@@ -323,7 +323,7 @@ fn a_false_header_gives_an_error_and_no_change() {
     for config in [config(), public_config()] {
         let rng = &mut rng(8);
         let (mut a, mut b, mut c) = trio(&config, 8);
-        let parent = a.group.head().clone();
+        let parent = a.group.head().id().clone();
         let [one, other] = [&mut a, &mut b].map(|client| {
             let sent = client.stage(rng);
             client.confirm(&sent, SPLIT);
@@ -370,7 +370,7 @@ fn a_false_header_gives_an_error_and_no_change() {
 fn a_message_of_a_deleted_epoch_is_named_as_such() {
     let rng = &mut rng(9);
     let (mut a, mut b) = pair(&config(), 9);
-    let old = a.group.head().clone();
+    let old = a.group.head().id().clone();
     let late = a.send(b"late", rng);
     let late_commit = copy(&a).stage(rng).message;
     let sent = a.stage(rng);
@@ -397,10 +397,7 @@ fn a_welcome_is_not_given_out_for_a_commit_that_lost() {
         late.receive(&theirs.message, WHOLE).unwrap();
         assert_eq!(late.count(b'o'), 0);
         assert_eq!(late.group.pending().count(), 0);
-        assert_eq!(
-            late.run(|group| group.confirm(&ours.id, WHOLE)).unwrap_err(),
-            Usage::UnknownCommit.into()
-        );
+        assert_eq!(late.run(|group| group.confirm(&ours.id)).unwrap_err(), Usage::UnknownCommit.into());
         let outcome = late.receive(&ours.message, WHOLE).unwrap();
         assert!(matches!(outcome, Outcome::EpochDeleted { .. }), "{outcome:?}");
 
@@ -448,11 +445,11 @@ fn a_step_that_is_dropped_changes_nothing() {
         for message in [&sent.message, &own.message, &early, &application, &proposal] {
             drop(a.group.receive(message, arrival).unwrap());
         }
-        drop(a.group.confirm(&own.id, arrival).unwrap());
+        drop(a.group.confirm(&own.id).unwrap());
         assert!(a.group.resume(arrival).is_none());
     }
     drop(a.group.abandon(&own.id).unwrap());
-    drop(a.group.send(b"unsent", b"", rng).unwrap());
+    drop(a.group.send(b"unsent").seal(rng).unwrap());
     drop(a.group.propose_update(NOW, rng).unwrap());
     drop(a.group.commit().stage(NOW, rng).unwrap());
     drop(a.group.delete_old_epochs());
@@ -573,7 +570,7 @@ fn a_commit_that_was_given_up_and_won_can_only_be_followed_by_a_new_self() {
     assert_eq!(a.receive(&sent.message, SPLIT).unwrap_err(), Usage::UnknownCommit.into());
     assert_same_records(&before, &a.snapshot(), "before and after a lost commit");
 
-    let info = b.group.group_info(NOW).unwrap();
+    let info = b.group.head().group_info(NOW).unwrap();
     let (again, commit) = Client::join_external(&a.identity, &info, &a.config, rng).unwrap();
     match b.receive(&commit, WHOLE).unwrap() {
         Outcome::Commit(new) => assert_eq!(new.commit.removed.len(), 1),
@@ -617,7 +614,7 @@ fn the_head_stays_on_its_branch_when_the_fork_is_long_ago() {
     for seed in 0..6 {
         let rng = &mut rng(seed);
         let (mut a, mut b) = pair(&config, seed);
-        let mut tips = [a.group.head().clone(), a.group.head().clone()];
+        let mut tips = [a.group.head().id().clone(), a.group.head().id().clone()];
         let mut best = None;
         for _ in 0..10 {
             for (tip, first) in tips.iter_mut().zip([true, false]) {
@@ -646,7 +643,7 @@ fn the_head_stays_on_its_branch_when_the_fork_is_long_ago() {
 #[test]
 fn only_messages_of_a_group_travel_in_a_dmls_message() {
     let (a, mut b) = pair(&config(), 17);
-    let info = a.group.group_info(NOW).unwrap();
+    let info = a.group.head().group_info(NOW).unwrap();
     let message = MlsMessage::from_bytes(&info).unwrap();
     let wrapped = DmlsMessage { message, dmls_epoch: vec![1; 32].into() }.to_bytes();
     assert_eq!(b.receive(&wrapped, SPLIT).unwrap_err(), Usage::MessageKind.into());
@@ -658,7 +655,7 @@ fn a_commit_that_comes_after_the_lifetime_of_whom_it_adds_is_valid_but_nobody_ma
     let (mut alice, mut bob, mut carol) = trio(&config(), 99);
     let key_package = key_package(&identity("dave", rng), rng);
     let late = Time(NOW.0 + 30 * 86_400);
-    let at = Arrival::retaining(late);
+    let at = late;
 
     let add = key_package.key_package().clone();
     let error = bob.group.commit().add(add.clone()).stage(late, rng).map(|_| ()).unwrap_err();

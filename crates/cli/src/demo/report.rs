@@ -27,7 +27,7 @@ impl Verdict {
         let world = &story.world;
         let present = world.present();
         let first = *present.first().ok_or_else(|| Failure::Failed("nobody is in the group".into()))?;
-        let head = world.group(first)?.head().clone();
+        let head = world.group(first)?.head().id().clone();
         let mut problems = Vec::new();
         let exported = |who: usize| -> Result<Vec<u8>, Failure> {
             Ok(world.group(who)?.export("dmls demo", b"verdict", 32)?.as_bytes().to_vec())
@@ -248,6 +248,7 @@ pub fn json(story: &Story<'_>, verdict: &Verdict, seed: u64) -> Result<Value, Fa
 mod tests {
     use std::time::Duration;
 
+    use dmls::danger::AcceptAnyCredential;
     use dmls::{CipherSuite, Config};
 
     use super::*;

@@ -183,7 +183,7 @@ impl<'a> Story<'a> {
         for (side, members) in [(0, &present[..cut]), (1, &present[cut..])] {
             self.tell.event(&format!("{}{}", self.tell.side(Some(side)), self.names(members)))?;
         }
-        let parent = self.world.group(present[0])?.head().clone();
+        let parent = self.world.group(present[0])?.head().id().clone();
         self.both_sides_go_on()?;
         Ok(parent)
     }
@@ -332,7 +332,7 @@ impl<'a> Story<'a> {
         let Some(witness) = present.iter().copied().find(|who| self.knows(*who, parent)) else {
             return Ok(Vec::new());
         };
-        let head = self.world.group(witness)?.head().clone();
+        let head = self.world.group(witness)?.head().id().clone();
         let members = self.world.members(witness)?;
         let graph = Graph::new(&self.world.history, &head);
         let known: BTreeSet<&EpochId> = self.lost_ids();
@@ -342,7 +342,7 @@ impl<'a> Story<'a> {
             let Some(commit) = &epoch.commit else { continue };
             let mut then = Vec::new();
             for added in &commit.added {
-                let who = self.world.by_credential(&added.credential);
+                let who = self.world.by_credential(&added.member.credential);
                 if let Some(who) = who.filter(|who| !members.contains(who)) {
                     then.push(format!("{} must come again", self.world.name(who)));
                     newcomers.push(who);
@@ -380,7 +380,7 @@ impl<'a> Story<'a> {
         for who in newcomers {
             let adder = self.world.history.iter().rev().find(|e| {
                 let added = e.commit.iter().flat_map(|commit| &commit.added);
-                added.into_iter().any(|m| self.world.by_credential(&m.credential) == Some(*who))
+                added.into_iter().any(|m| self.world.by_credential(&m.member.credential) == Some(*who))
             });
             let adder = adder.map(|epoch| epoch.by);
             let present = self.world.present();

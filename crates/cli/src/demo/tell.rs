@@ -100,12 +100,13 @@ pub fn changes(commit: &CommitSummary) -> String {
     let names = |members: &[dmls::Member]| {
         list(&members.iter().map(|member| name(&member.credential)).collect::<Vec<_>>())
     };
+    let added: Vec<_> = commit.added.iter().map(|added| added.member.clone()).collect();
     let mut parts = Vec::new();
     if commit.external {
         parts.push("joins by an external commit".to_owned());
     }
     if !commit.added.is_empty() {
-        parts.push(format!("adds {}", names(&commit.added)));
+        parts.push(format!("adds {}", names(&added)));
     }
     if !commit.removed.is_empty() {
         parts.push(format!("removes {}", names(&commit.removed)));

@@ -212,8 +212,9 @@ impl World {
         let now = self.now();
         let options = NewGroupOptions { group_id: Some(b"dmls demo".to_vec()), ..Default::default() };
         let identity = self.people[who].identity.clone();
-        let group = Group::create(&identity, options, self.config.clone(), now, &mut self.rng)?.apply();
-        self.record(&group, &group.head().clone(), who);
+        let group =
+            Group::create(&identity, options, self.config.clone(), now, &mut self.rng)?.apply_unsaved();
+        self.record(&group, &group.head().id().clone(), who);
         self.people[who].group = Some(group);
         Ok(())
     }
@@ -270,8 +271,8 @@ impl World {
         if !self.accept(who, &commit)? {
             return Err(Failure::Failed("the delivery service refused an external commit".into()));
         }
-        let group = founding.apply();
-        let id = group.head().clone();
+        let group = founding.apply_unsaved();
+        let id = group.head().id().clone();
         self.record(&group, &id, who);
         self.people[who].group = Some(group);
         self.count_epochs(who);
@@ -290,7 +291,7 @@ impl World {
     pub fn propose_update(&mut self, who: usize) -> Result<(), Failure> {
         let now = self.now();
         let (group, rng) = self.group_mut(who)?;
-        let proposal = group.propose_update(now, rng)?.apply();
+        let proposal = group.propose_update(now, rng)?.apply_unsaved();
         let recipients = self.members(who)?;
         self.broadcast(who, &recipients, proposal.message);
         Ok(())
@@ -313,13 +314,13 @@ impl World {
         if let Change::Remove(leaf) = change {
             builder = builder.remove(*leaf);
         }
-        let sent = builder.stage(now, rng)?.apply();
+        let sent = builder.stage(now, rng)?.apply_unsaved();
         if !self.accept(who, &sent.message)? {
             self.totals.refused += 1;
-            self.group_mut(who)?.0.abandon(&sent.id)?.apply();
+            self.group_mut(who)?.0.abandon(&sent.id)?.apply_unsaved();
             return Ok(None);
         }
-        let mut outcome = self.group_mut(who)?.0.confirm(&sent.id, arrival)?.apply();
+        let mut outcome = self.group_mut(who)?.0.confirm(&sent.id)?.apply_unsaved();
         self.count_epochs(who);
         if let Some(group) = self.people[who].group.take() {
             self.record(&group, &outcome.id, who);
@@ -328,8 +329,8 @@ impl World {
         self.broadcast(who, &recipients, sent.message);
         if let Some(welcome) = outcome.welcome.take() {
             let welcome: Rc<[u8]> = welcome.into();
-            for member in &outcome.commit.added {
-                if let Some(to) = self.by_credential(&member.credential) {
+            for added in &outcome.commit.added {
+                if let Some(to) = self.by_credential(&added.member.credential) {
                     self.network.send(who, to, Rc::clone(&welcome));
                 }
             }
@@ -341,9 +342,9 @@ impl World {
     pub fn say(&mut self, who: usize, text: &str) -> Result<usize, Failure> {
         let number = self.chats.len();
         let (group, rng) = self.group_mut(who)?;
-        let epoch = group.head().clone();
+        let epoch = group.head().id().clone();
         let label = (number as u32).to_bytes();
-        let message = group.send(text.as_bytes(), &label, rng)?.apply();
+        let message = group.send(text.as_bytes(), &label, rng)?.apply_unsaved();
         let recipients = self.members(who)?;
         self.broadcast(who, &recipients, message);
         let to = recipients.into_iter().filter(|to| *to != who).collect();
@@ -389,7 +390,7 @@ impl World {
             return;
         };
         match Group::join(&own, welcome, None, self.config.clone(), now) {
-            Ok(founding) => self.people[who].group = Some(founding.apply()),
+            Ok(founding) => self.people[who].group = Some(founding.apply_unsaved()),
             Err(e) => {
                 happened.errors.push(format!("{} can't join: {e}", self.people[who].name));
                 self.people[who].own_key_package = Some(own);

@@ -185,6 +185,15 @@ pub(super) fn speakers(node: &Node) -> BTreeSet<LeafIndex> {
     used.chain(proposers).collect()
 }
 
+/// By name: two members who are in the same epoch have equal heads.
+impl PartialEq for EpochRef<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for EpochRef<'_> {}
+
 impl fmt::Debug for EpochRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EpochRef")

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::codec::{Decode, DecodeError, Encode, Reader, wire_struct};
 use crate::config::Config;
-use crate::crypto::{ProposalRef, Secret, Suite};
+use crate::crypto::{ProposalRef, Secret, Suite, to_secret_bytes};
 use crate::epoch::{CommitSummary, Epoch, StoredEpoch, StoredProposal};
 use crate::error::{Error, RecordsError, Unsupported};
 use crate::fork_choice::ForkChoice;
@@ -143,7 +143,7 @@ impl Removal {
 
 impl PendingCommit {
     pub(super) fn record(&self, given_up: bool) -> Zeroizing<Vec<u8>> {
-        PendingRecord {
+        let record = PendingRecord {
             message: self.message.clone(),
             authenticated_data: self.authenticated_data.clone(),
             welcome: self.welcome.clone(),
@@ -155,15 +155,14 @@ impl PendingCommit {
             references: self.references.clone(),
             given_up,
             id: self.epoch.id.clone(),
-        }
-        .to_bytes()
-        .into()
+        };
+        to_secret_bytes(&[&record])
     }
 
     /// The records that it lacks as an epoch of the graph.
     pub(super) fn write_node(&self, changes: &mut Changes) {
         let (id, context) = (&self.epoch.id, self.epoch.context());
-        let choice = super::branch::choice_in(&context.extensions);
+        let choice = super::branch::choice_in(self.epoch.public());
         let commit = Some(self.commit.clone());
         let record = vertex_record(&self.parent, context.epoch, &self.edge, choice, &commit, self.made);
         changes.put(Key::Node(id), record);

@@ -19,7 +19,7 @@ mod verdict;
 
 use std::fmt;
 
-pub use epoch_ref::PublicEpochRef;
+pub use epoch_ref::{PublicEpochRef, PublicMember};
 pub use outcome::{PublicChild, PublicProposal, PublicTurn, StagedCommit};
 pub use step::{PublicFounding, PublicStep};
 
@@ -117,7 +117,7 @@ impl PublicGroup {
 
 impl PublicNode {
     fn into_vertex(self, parent: Option<CommitId>, edge: Edge) -> Vertex<CommitId, Self> {
-        let (number, choice) = (self.epoch.context.epoch, choice_in(&self.epoch.context.extensions));
+        let (number, choice) = (self.epoch.context.epoch, choice_in(&self.epoch));
         Vertex::new(parent, number, edge, choice, self)
     }
 }

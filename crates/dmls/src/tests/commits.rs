@@ -89,8 +89,8 @@ refusals! { RULES:
     psk_is_unknown => PskUnknown, |world| world.refused_commit([psk()]);
     group_ended => GroupEnded, |world| {
         let Proposal::ReInit(reinit) = reinit(world, ProtocolVersion::MLS10) else { unreachable!("a reinit") };
-        let sent = world.mallory.commit().reinit(reinit).stage(NOW, &mut world.rng).unwrap().apply();
-        world.mallory.confirm(&sent.id, Arrival::at(NOW)).unwrap().apply();
+        let sent = world.mallory.commit().reinit(reinit).stage(NOW, &mut world.rng).unwrap().apply_unsaved();
+        world.mallory.confirm(&sent.id).unwrap().apply_unsaved();
         world.accepted(&sent.message);
         world.refused_commit([])
     };
@@ -174,7 +174,7 @@ fn a_former_self_learns_that_it_is_removed() {
     let message = world.external_commit(|_| ());
     assert!(matches!(world.accepted(&message), Outcome::Commit(_)));
     assert_eq!(world.alice.members().len(), 3);
-    let outcome = world.mallory.receive(&message, Arrival::retaining(NOW)).unwrap().apply();
+    let outcome = world.mallory.receive(&message, NOW).unwrap().apply_unsaved();
     let Outcome::Removed(removed) = outcome else { panic!("{outcome:?}") };
     assert!(removed.wins && world.mallory.is_removed());
 }

@@ -1,7 +1,7 @@
 //! Framing (RFC 9420 s6).
 
 use super::refusals;
-use super::world::{BOB, MALLORY, NOBODY, NOW, World, commit};
+use super::world::{BOB, MALLORY, NOBODY, NOW, World, anyone_may_join, commit};
 use crate::codec::Encode;
 use crate::credential::Credential;
 use crate::error::{Error, Rule};
@@ -20,8 +20,8 @@ refusals! { RULES:
         let identity = Identity::generate(world.suite(), Credential::basic("mallory"), &mut world.rng).unwrap();
         let config = world.config.clone();
         let other = Group::create(&identity, Default::default(), config, NOW, &mut world.rng);
-        world.mallory = other.unwrap().apply();
-        let message = world.mallory.send(b"", b"", &mut world.rng).unwrap().apply();
+        world.mallory = other.unwrap().apply_unsaved();
+        let message = world.mallory.send(b"").seal(&mut world.rng).unwrap().apply_unsaved();
         world.refused(&message)
     };
     another_epoch_number => Epoch, |world| {
@@ -87,6 +87,7 @@ refusals! { RULES:
         refused_private(world, message)
     };
     message_key_of_a_commit_was_used => MessageKeyUsed, |world| {
+        *world = World::with(anyone_may_join());
         let [proposal, commit] = [Proposal::Remove(BOB).into(), commit([]).into()].map(|content| {
             let framed = world.framed(Sender::Member(MALLORY), content);
             let content = world.signed(WireFormat::PRIVATE_MESSAGE, framed, world.mallory_key());
@@ -98,7 +99,7 @@ refusals! { RULES:
     };
     message_key_was_dropped_unread => MessageKeyTooOld, |world| {
         let sent = 0..world.config.limits.kept_generations + 2;
-        let sent = sent.map(|_| world.mallory.send(b"text", b"", &mut world.rng).unwrap().apply());
+        let sent = sent.map(|_| world.mallory.send(b"text").seal(&mut world.rng).unwrap().apply_unsaved());
         let sent: Vec<_> = sent.collect();
         world.accepted(sent.last().unwrap());
         world.refused(&sent[0])

@@ -22,7 +22,7 @@ fn hashed(members: usize, added: usize, size: usize) -> usize {
         credential: Credential::basic(vec![7; size]),
     };
     let options = NewGroupOptions { external_senders: vec![external], ..NewGroupOptions::default() };
-    let mut group = Group::create(&alice, options, config, NOW, &mut rng).unwrap().apply();
+    let mut group = Group::create(&alice, options, config, NOW, &mut rng).unwrap().apply_unsaved();
     let mut add = |group: &mut Group, count: usize| {
         let added = (0..count).map(|_| {
             // Without GREASE, so that all have one length.
@@ -34,9 +34,9 @@ fn hashed(members: usize, added: usize, size: usize) -> usize {
         let mut sent = None;
         let bytes = counted::bytes(|| {
             let commit = added.into_iter().fold(group.commit(), |commit, one| commit.add(one));
-            sent = Some(commit.stage(NOW, &mut rng).unwrap().apply());
+            sent = Some(commit.stage(NOW, &mut rng).unwrap().apply_unsaved());
         });
-        group.confirm(&sent.unwrap().id, Arrival::at(NOW)).unwrap().apply();
+        group.confirm(&sent.unwrap().id, NOW).unwrap().apply_unsaved();
         bytes
     };
     if members > 1 {

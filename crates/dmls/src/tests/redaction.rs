@@ -91,18 +91,18 @@ fn a_group_and_its_parts_print_no_secret() {
     let own = bob.key_package(Lifetime::starting(NOW, 86_400), rng).unwrap();
     let founding = Group::create(&alice, NewGroupOptions::default(), config.clone(), NOW, rng).unwrap();
     let mut shown = vec![format!("{founding:#?} {own:#?} {alice:#?} {config:#?}")];
-    let mut a = founding.apply();
+    let mut a = founding.apply_unsaved();
     let sent = a.commit().add(own.key_package().clone()).stage(NOW, rng).unwrap();
     shown.push(format!("{sent:#?} {:#?}", sent.changes()));
-    let sent = sent.apply();
-    let confirmed = a.confirm(&sent.id, Arrival::retaining(NOW)).unwrap().apply();
-    let mut b = Group::join(&own, &confirmed.welcome.unwrap(), None, config, NOW).unwrap().apply();
+    let sent = sent.apply_unsaved();
+    let confirmed = a.confirm(&sent.id).unwrap().apply_unsaved();
+    let mut b = Group::join(&own, &confirmed.welcome.unwrap(), None, config, NOW).unwrap().apply_unsaved();
     let text = b"the eagle flies at midnight";
-    let message = b.send(text, b"", rng).unwrap().apply();
-    let step = a.receive(&message, Arrival::retaining(NOW)).unwrap();
+    let message = b.send(text).seal(rng).unwrap().apply_unsaved();
+    let step = a.receive(&message, NOW).unwrap();
     shown.push(format!("{step:#?}"));
-    let Outcome::Application(read) = step.apply() else { panic!("no application data") };
-    let update = b.propose_update(NOW, rng).unwrap().apply();
+    let Outcome::Application(read) = step.apply_unsaved() else { panic!("no application data") };
+    let update = b.propose_update(NOW, rng).unwrap().apply_unsaved();
     shown.push(format!("{a:#?} {b:#?} {read:#?} {update:#?}"));
     for group in [&a, &b] {
         let epoch = group.head_epoch();

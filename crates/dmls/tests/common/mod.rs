@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use dmls::crypto::Secret;
 use dmls::danger::AcceptAnyCredential;
+use dmls::extension::{ExternalJoins, Ruleset};
 use dmls::{
-    Arrival, Changes, CipherSuite, Config, Credential, EpochId, Error, ExternalJoinOptions, Founding, Group,
-    Identity, Lifetime, NewEpoch, NewGroupOptions, Outcome, OwnKeyPackage, PreSharedKeys, Provider,
+    Changes, CipherSuite, Config, Credential, EpochId, Error, ExternalJoinOptions, Founding, Group, Identity,
+    Level, Lifetime, Network, NewEpoch, NewGroupOptions, Outcome, OwnKeyPackage, PreSharedKeys, Provider,
     SentCommit, Step, Time,
 };
 use rand_chacha::ChaCha20Rng;
@@ -19,11 +20,7 @@ use rand_chacha::rand_core::SeedableRng;
 /// When all tests happen.
 pub const NOW: Time = Time(1_800_000_000);
 
-/// A network that is split.
-pub const SPLIT: Arrival = Arrival { now: NOW, retain: true };
-
-/// A network that is whole.
-pub const WHOLE: Arrival = Arrival { now: NOW, retain: false };
+pub use dmls::Network::{Split as SPLIT, Whole as WHOLE};
 
 /// The one external pre-shared key that everybody has.
 pub const PSK: &[u8] = b"shared";
@@ -43,7 +40,10 @@ impl PreSharedKeys for OneKey {
 }
 
 pub fn config() -> Config {
-    Config { psks: Arc::new(OneKey), ..Config::new(AcceptAnyCredential) }
+    // Newcomers join by external commits, also in groups without a ruleset.
+    let ruleset = Ruleset { external_joins: ExternalJoins::ANYONE, ..Ruleset::default() };
+    let ruleset = Some(ruleset);
+    Config { psks: Arc::new(OneKey), ruleset, offer_external_joins: true, ..Config::new(AcceptAnyCredential) }
 }
 
 pub fn public_config() -> Config {
@@ -98,7 +98,7 @@ impl Client {
         let client = Self {
             identity: identity.clone(),
             config: config.clone(),
-            group: founding.apply(),
+            group: founding.apply_unsaved(),
             records,
             strict: true,
         };
@@ -143,22 +143,29 @@ impl Client {
     ) -> Result<T, Error> {
         let step = step(&mut self.group)?;
         step.changes().replay_into(&mut self.records);
-        let outcome = step.apply();
+        let outcome = step.apply_unsaved();
         if self.strict {
             self.check();
         }
         Ok(outcome)
     }
 
-    pub fn receive(&mut self, message: &[u8], arrival: Arrival) -> Result<Outcome, Error> {
-        self.run(|group| group.receive(message, arrival))
+    /// What the delivery service says of the network.
+    pub fn set(&mut self, network: Network) {
+        self.run(|group| Ok(group.set_network(network))).unwrap();
+    }
+
+    pub fn receive(&mut self, message: &[u8], network: Network) -> Result<Outcome, Error> {
+        self.set(network);
+        self.run(|group| group.receive(message, NOW))
     }
 
     /// Receives, and what was held for it.
-    pub fn deliver(&mut self, message: &[u8], arrival: Arrival) -> Result<Vec<Outcome>, Error> {
+    pub fn deliver(&mut self, message: &[u8], network: Network) -> Result<Vec<Outcome>, Error> {
+        self.set(network);
         let records = &mut self.records;
         let mut outcomes = Vec::new();
-        let delivered = self.group.deliver(message, arrival, |changes, resumed| -> Result<(), Error> {
+        let delivered = self.group.deliver(message, NOW, |changes, resumed| -> Result<(), Error> {
             changes.replay_into(records);
             outcomes.extend(resumed.outcome.clone());
             Ok(())
@@ -174,12 +181,13 @@ impl Client {
         self.run(|group| group.commit().stage(NOW, rng)).unwrap()
     }
 
-    pub fn confirm(&mut self, sent: &SentCommit, arrival: Arrival) -> NewEpoch {
-        self.run(|group| group.confirm(&sent.id, arrival)).unwrap()
+    pub fn confirm(&mut self, sent: &SentCommit, network: Network) -> NewEpoch {
+        self.set(network);
+        self.run(|group| group.confirm(&sent.id)).unwrap()
     }
 
     pub fn send(&mut self, data: &[u8], rng: &mut ChaCha20Rng) -> Vec<u8> {
-        self.run(|group| group.send(data, b"", rng)).unwrap()
+        self.run(|group| group.send(data).seal(rng)).unwrap()
     }
 
     /// What is in memory, as records.
@@ -224,7 +232,7 @@ impl Client {
     }
 
     pub fn secret(&self, id: &EpochId) -> Vec<u8> {
-        self.group.export_at(id, "test", b"", 32).unwrap().as_bytes().to_vec()
+        self.group.epoch(id).unwrap().export("test", b"", 32).unwrap().as_bytes().to_vec()
     }
 }
 

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use dmls::danger::AcceptAnyCredential;
+use dmls::extension::{ExternalJoins, Ruleset};
 use dmls::{
     Arrival, CipherSuite, Config, Credential, EpochId, Group, Identity, KeySchedule, LeafIndex, Lifetime,
     NewGroupOptions, OwnKeyPackage, SentCommit, Time,
@@ -86,21 +87,21 @@ impl Cast {
         if let Some(added) = add {
             commit = commit.add(added.key_package().clone());
         }
-        commit.stage(NOW, &mut self.rng).unwrap().apply()
+        commit.stage(NOW, &mut self.rng).unwrap().apply_unsaved()
     }
 
     fn join(&mut self, by: &mut Group, own: &OwnKeyPackage) -> (Group, Vec<u8>) {
         let sent = self.commit(by, Some(own));
         let tree_is_apart = !self.config.ratchet_tree_in_welcome;
-        let welcome = by.confirm(&sent.id, Arrival::at(NOW)).unwrap().apply().welcome.unwrap();
-        let tree = by.ratchet_tree(by.head()).unwrap();
+        let welcome = by.confirm(&sent.id).unwrap().apply_unsaved().welcome.unwrap();
+        let tree = by.head().ratchet_tree().unwrap();
         let tree = tree_is_apart.then_some(&tree[..]);
-        (Group::join(own, &welcome, tree, self.config.clone(), NOW).unwrap().apply(), sent.message)
+        (Group::join(own, &welcome, tree, self.config.clone(), NOW).unwrap().apply_unsaved(), sent.message)
     }
 }
 
 fn receive(group: &mut Group, message: &[u8]) {
-    let _ = group.receive(message, Arrival::retaining(NOW)).unwrap().apply();
+    let _ = group.receive(message, NOW).unwrap().apply_unsaved();
 }
 
 impl Scene {
@@ -108,6 +109,8 @@ impl Scene {
         let config = Config {
             schedule: shape.schedule,
             encrypt_handshake: shape.encrypt_handshake,
+            ruleset: Some(Ruleset { external_joins: ExternalJoins::ANYONE, ..Ruleset::default() }),
+            offer_external_joins: true,
             ratchet_tree_in_welcome: shape.tree_in_welcome,
             ..Config::new(AcceptAnyCredential)
         };
@@ -117,7 +120,7 @@ impl Scene {
         let alice = cast.identity("alice");
         let founding =
             Group::create(&alice, NewGroupOptions::default(), config.clone(), NOW, &mut cast.rng).unwrap();
-        let mut alice = founding.apply();
+        let mut alice = founding.apply_unsaved();
         let bob = cast.key_package("bob");
         let (mut bob, _) = cast.join(&mut alice, &bob);
         let carol = cast.key_package("carol");
@@ -126,38 +129,45 @@ impl Scene {
 
         let mut inputs = Vec::new();
         for text in ["one", "two", "three"] {
-            inputs.push(alice.send(text.as_bytes(), b"data", &mut cast.rng).unwrap().apply());
+            inputs.push(
+                alice
+                    .send(text.as_bytes())
+                    .authenticated_data(*b"data")
+                    .seal(&mut cast.rng)
+                    .unwrap()
+                    .apply_unsaved(),
+            );
         }
-        let late = carol.send(b"late", b"", &mut cast.rng).unwrap().apply();
+        let late = carol.send(b"late").seal(&mut cast.rng).unwrap().apply_unsaved();
 
         // A commit that refers to a proposal, another that removes bob, and those that bob can take at once.
         let dave = cast.key_package("dave");
         let frank = cast.key_package("frank").key_package().clone();
-        inputs.push(alice.propose_add(frank, NOW, &mut cast.rng).unwrap().apply().message);
-        inputs.push(alice.propose_remove(LeafIndex(2), NOW, &mut cast.rng).unwrap().apply().message);
-        let by_reference = alice.commit().stage(NOW, &mut cast.rng).unwrap().apply();
+        inputs.push(alice.propose_add(frank, NOW, &mut cast.rng).unwrap().apply_unsaved().message);
+        inputs.push(alice.propose_remove(LeafIndex(2), NOW, &mut cast.rng).unwrap().apply_unsaved().message);
+        let by_reference = alice.commit().stage(NOW, &mut cast.rng).unwrap().apply_unsaved();
         let removal = alice.commit().references(Vec::new()).remove(LeafIndex(1));
-        let removal = removal.stage(NOW, &mut cast.rng).unwrap().apply();
+        let removal = removal.stage(NOW, &mut cast.rng).unwrap().apply_unsaved();
         let plain = cast.commit(&mut alice, None);
         let adding = cast.commit(&mut alice, Some(&dave));
         inputs.extend([by_reference.message, removal.message, plain.message, adding.message]);
-        let group_info = alice.group_info(NOW).unwrap();
+        let group_info = alice.head().group_info(NOW).unwrap();
         let mut before = BTreeMap::new();
         alice.snapshot().replay_into(&mut before);
         let before = Group::load(&before, config.clone()).unwrap();
-        let welcome = alice.confirm(&adding.id, Arrival::at(NOW)).unwrap().apply().welcome.unwrap();
-        let tree = alice.ratchet_tree(alice.head()).unwrap();
+        let welcome = alice.confirm(&adding.id).unwrap().apply_unsaved().welcome.unwrap();
+        let tree = alice.head().ratchet_tree().unwrap();
 
         // Bob has a stored proposal, a commit of his own, a held message and, in a DMLS group, two branches.
-        let update = carol.propose_update(NOW, &mut cast.rng).unwrap().apply().message;
+        let update = carol.propose_update(NOW, &mut cast.rng).unwrap().apply_unsaved().message;
         receive(&mut bob, &update);
         cast.commit(&mut bob, None);
         if shape.schedule == KeySchedule::Dmls {
             let branch = cast.commit(&mut carol, None);
             receive(&mut bob, &branch.message);
-            carol.confirm(&branch.id, Arrival::retaining(NOW)).unwrap().apply();
+            carol.confirm(&branch.id).unwrap().apply_unsaved();
         }
-        inputs.push(carol.propose_update(NOW, &mut cast.rng).unwrap().apply().message);
+        inputs.push(carol.propose_update(NOW, &mut cast.rng).unwrap().apply_unsaved().message);
         inputs.push(late);
 
         let erin = cast.identity("erin");
@@ -184,7 +194,7 @@ impl Scene {
             dave,
             welcome,
             alice: before,
-            joined: alice.head().clone(),
+            joined: alice.head().id().clone(),
             tree,
             erin,
             inputs: all,

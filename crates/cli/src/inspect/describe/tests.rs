@@ -1,6 +1,7 @@
 //! Messages of the library, described, whole and damaged.
 
 use dmls::danger::AcceptAnyCredential;
+use dmls::extension::{ExternalJoins, Ruleset};
 use dmls::{
     Arrival, CipherSuite, Config, ExternalJoinOptions, Group, Identity, LeafIndex, Lifetime, NewGroupOptions,
 };
@@ -26,25 +27,27 @@ fn dates() {
 fn samples() -> Vec<Vec<u8>> {
     let mut rng = ChaCha20Rng::seed_from_u64(1);
     let now = Time(1_800_000_000);
-    let config = Config { encrypt_handshake: false, ..Config::new(AcceptAnyCredential) };
+    let ruleset = Ruleset { external_joins: ExternalJoins::ANYONE, ..Ruleset::default() };
+    let config =
+        Config { encrypt_handshake: false, ruleset: Some(ruleset), ..Config::new(AcceptAnyCredential) };
     let suite = config.provider.suite(CipherSuite::X25519_AES128).unwrap();
     let [alice, bob, carol] = ["alice", "bob", "carol"]
         .map(|name| Identity::generate(suite, Credential::basic(name), &mut rng).unwrap());
     let group = Group::create(&alice, NewGroupOptions::default(), config.clone(), now, &mut rng);
-    let mut group = group.unwrap().apply();
+    let mut group = group.unwrap().apply_unsaved();
     let package = bob.key_package(Lifetime::starting(now, 86_400), &mut rng).unwrap();
-    let add = group.commit().add(package.key_package().clone()).stage(now, &mut rng).unwrap().apply();
-    let welcome = group.confirm(&add.id, Arrival::at(now)).unwrap().apply().welcome.unwrap();
-    let update = group.commit().stage(now, &mut rng).unwrap().apply();
-    group.confirm(&update.id, Arrival::at(now)).unwrap().apply();
-    let remove = group.propose_remove(LeafIndex(1), now, &mut rng).unwrap().apply().message;
-    let by_reference = group.commit().stage(now, &mut rng).unwrap().apply();
+    let add = group.commit().add(package.key_package().clone()).stage(now, &mut rng).unwrap().apply_unsaved();
+    let welcome = group.confirm(&add.id).unwrap().apply_unsaved().welcome.unwrap();
+    let update = group.commit().stage(now, &mut rng).unwrap().apply_unsaved();
+    group.confirm(&update.id).unwrap().apply_unsaved();
+    let remove = group.propose_remove(LeafIndex(1), now, &mut rng).unwrap().apply_unsaved().message;
+    let by_reference = group.commit().stage(now, &mut rng).unwrap().apply_unsaved();
     let info = group.group_info(now).unwrap();
     let options = ExternalJoinOptions::default();
     let external = Group::join_external(&carol, &info, options, config, now, &mut rng).unwrap();
     let external = external.commit().unwrap().to_vec();
-    group.confirm(&by_reference.id, Arrival::at(now)).unwrap().apply();
-    let chat = group.send(b"hello", b"label", &mut rng).unwrap().apply();
+    group.confirm(&by_reference.id).unwrap().apply_unsaved();
+    let chat = group.send(b"hello").authenticated_data(*b"label").seal(&mut rng).unwrap().apply_unsaved();
     let messages = [add.message, update.message, remove, by_reference.message, external, chat];
     Vec::from_iter([package.message(), welcome, info].into_iter().chain(messages))
 }
