@@ -124,8 +124,8 @@ impl Group {
         now: Time,
     ) -> Result<Decision<Outcome>, Error> {
         let (epoch, commit, puncture) = match processed {
-            ProcessedCommit::Child { epoch, summary, puncture, .. } => (epoch, summary, puncture),
-            ProcessedCommit::RemovesUs { summary, .. } => {
+            ProcessedCommit::Child { epoch, summary, puncture } => (epoch, summary, puncture),
+            ProcessedCommit::RemovesUs { summary } => {
                 return self.decide_removal(&parent.id, edge, summary);
             }
         };

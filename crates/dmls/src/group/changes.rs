@@ -107,7 +107,7 @@ fn checksum(key: &[u8], value: &[u8]) -> [u8; CHECKSUM] {
 }
 
 /// A value with a checksum over it and its key: against accidents, not against attackers.
-fn close_record(key: &[u8], value: &[u8]) -> Zeroizing<Vec<u8>> {
+pub(crate) fn close_record(key: &[u8], value: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut record = Zeroizing::new(Vec::with_capacity(value.len() + CHECKSUM));
     record.extend_from_slice(value);
     record.extend_from_slice(&checksum(key, value));

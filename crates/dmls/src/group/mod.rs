@@ -43,6 +43,8 @@ pub use start::{ExternalJoinOptions, Founding};
 pub use step::Step;
 
 #[cfg(feature = "vectors")]
+#[cfg(test)]
+pub(crate) use changes::close_record;
 pub(crate) use {
     branch::PendingCommit,
     effect::Effect,

@@ -139,7 +139,7 @@ fn ciphertexts_are_counted_at_every_node() {
     }
     // Nothing is encrypted to a member whom the same commit adds.
     let refused =
-        scene.update.merge(&suite(), &scene.group.tree, SENDER, MAX_LEAVES, &[LeafIndex(1)]).unwrap_err();
+        scene.update.merge(&judge(), &scene.group.tree, SENDER, MAX_LEAVES, &[LeafIndex(1)]).unwrap_err();
     assert_eq!(refused, Rule::PathCiphertexts.into());
 }
 
