@@ -661,9 +661,11 @@ fn the_head_stays_on_its_branch_when_the_fork_is_long_ago() {
             assert_eq!((&a.head(), &b.head()), (&tips[best], &tips[best]));
         }
         // One branch dies: what is remembered of it is bounded again.
-        for _ in 0..30 {
-            let sent = a.stage(rng);
-            a.confirm(&sent, SPLIT);
+        for round in 0..30 {
+            let (one, other) = if round % 2 == 0 { (&mut a, &mut b) } else { (&mut b, &mut a) };
+            let sent = one.stage(rng);
+            one.confirm(&sent, SPLIT);
+            other.receive(&sent.message, SPLIT).unwrap();
         }
         let nodes = a.epochs().len();
         assert!(nodes <= 5 + 3 + 2, "{nodes} nodes");

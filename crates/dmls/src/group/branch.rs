@@ -239,8 +239,8 @@ impl Group {
         effects.extend(self.forget_old(&head, child.number));
 
         let head_moved = head != self.state.head;
-        let parent = child.parent.as_ref();
-        let lost = if head_moved { self.lost(&head, &child.id, parent) } else { Vec::new() };
+        let joined = if head == child.id { child.parent.as_ref() } else { Some(&head) };
+        let lost = if head_moved { self.lost(&head, joined) } else { Vec::new() };
         let outcome = NewEpoch {
             is_head: head == child.id,
             commit_id: child.edge.commit,
@@ -304,10 +304,10 @@ impl Group {
         Ok(Edge { commit: commit_id, tag, committer, removes })
     }
 
-    /// The epochs that were on the way to the head and are not on the way to the new one.
-    pub(super) fn lost(&self, new: &EpochId, child: &EpochId, parent: Option<&EpochId>) -> Vec<Lost> {
+    /// The epochs that were on the way to the head and are not on the way to the new one. `joined` is the new head if it is in the
+    /// graph already, else its parent.
+    pub(super) fn lost(&self, new: &EpochId, joined: Option<&EpochId>) -> Vec<Lost> {
         let forks = self.graph.forks();
-        let joined = if new == child { parent } else { Some(new) };
         let is_kept = |id: &EpochId| id == new || joined.is_some_and(|joined| forks.is_above(id, joined));
         let left = forks.ancestors(&self.state.head).take_while(|(id, _)| !is_kept(id));
         let mut lost: Vec<_> = left

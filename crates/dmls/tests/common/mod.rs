@@ -319,6 +319,7 @@ pub fn group(names: &[&str], config: &Config, rng: &mut ChaCha20Rng) -> Vec<Clie
         .unwrap();
     let welcome = first.confirm(&sent, WHOLE).welcome;
     first.set(SPLIT);
+    first.run(|group| group.welcome_sent(&sent.id)).unwrap();
     let mut clients = vec![first];
     for (identity, own) in &others {
         clients.push(Client::join(identity, own, welcome.as_ref().unwrap(), config).unwrap());

@@ -74,9 +74,10 @@ fn every_missing_record_is_refused() {
         records.insert(renamed, value.clone());
         assert!(load(&records, &client.config).is_err());
     }
-    // What the delivery service said, what waits, what claims to remove us, a Welcome: each stands for itself.
+    // What the delivery service said, what waits, what claims to remove us, a Welcome, a proposal, an old key: each stands
+    // for itself, and nothing else says that it was there.
     loaded.dedup();
-    assert_eq!(loaded, Vec::<char>::new(), "these kinds may be missing");
+    assert!(loaded.iter().all(|kind| "bfhprswx".contains(*kind)), "missing and loaded: {loaded:?}");
 }
 
 #[test]
@@ -87,7 +88,8 @@ fn records_of_another_client_are_refused() {
     other.stage(rng);
     for (key, value) in &other.records {
         let mut records = client.records.clone();
-        if records.insert(key.clone(), value.clone()).as_ref() != Some(value) && key[0] != b'g' {
+        // An epoch that is only known, and connected with nothing, is harmless.
+        if records.insert(key.clone(), value.clone()).as_ref() != Some(value) && key[0] != b'n' {
             assert!(load(&records, &client.config).is_err(), "{}", char::from(key[0]));
         }
     }
