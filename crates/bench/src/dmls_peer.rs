@@ -56,6 +56,7 @@ impl DmlsPeer {
             provider,
             schedule: KeySchedule::Rfc9420,
             encrypt_handshake: config.private_handshake,
+            offer_external_joins: true,
             psks: psks.clone(),
             ..dmls::Config::new(AcceptAnyCredential)
         };

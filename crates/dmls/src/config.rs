@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::credential::AuthenticationService;
 use crate::crypto::{Provider, Secret};
+use crate::extension::{HandshakeFormat, Ruleset};
 use crate::key_schedule::KeySchedule;
 
 /// How a client takes part in a group. It is not stored with the group: give the same when loading.
@@ -17,7 +18,15 @@ pub struct Config {
     /// Whether a group with the draft's key schedule says so in its GroupContext (DESIGN s3.4, R9). Turn it off only to
     /// talk to implementations of the bare draft.
     pub dmls_extension: bool,
-    /// Whether members' commits and proposals are encrypted. Off: a delivery service can follow the group.
+    /// The ruleset of groups that we create (DESIGN s3.4, R16), where they have the extension of R9. Its `handshake` is filled in
+    /// from `encrypt_handshake`, and its `members` are no more than `limits.members`. `None`: the group accepts what RFC 9420
+    /// accepts, as groups without the extension of R9 do.
+    pub ruleset: Option<Ruleset>,
+    /// Whether our GroupInfos offer external joins (external_pub) in groups without a ruleset, which decides elsewhere. Off,
+    /// because it lets everybody in who gets hold of a GroupInfo and whom the authentication service accepts.
+    pub offer_external_joins: bool,
+    /// Whether members' commits and proposals are encrypted. Off: a delivery service can follow the group. In a group with a
+    /// ruleset, that decides.
     pub encrypt_handshake: bool,
     /// PrivateMessages are padded to a multiple of this many bytes (RFC 9420 s15.1).
     pub padding: usize,
@@ -56,6 +65,8 @@ impl Config {
             provider: Provider::default(),
             schedule: KeySchedule::Dmls,
             dmls_extension: true,
+            ruleset: Some(Ruleset::default()),
+            offer_external_joins: false,
             encrypt_handshake: true,
             padding: 32,
             ratchet_tree_in_welcome: true,
@@ -71,6 +82,14 @@ impl Config {
     /// Whether the GroupContext must have the extension of R9.
     pub(crate) fn wants_extension(&self) -> bool {
         self.schedule == KeySchedule::Dmls && self.dmls_extension
+    }
+
+    /// The ruleset of a group that we create.
+    pub(crate) fn ruleset_to_create(&self) -> Option<Ruleset> {
+        let handshake =
+            if self.encrypt_handshake { HandshakeFormat::PRIVATE } else { HandshakeFormat::PUBLIC };
+        let ruleset = self.ruleset.clone().filter(|_| self.wants_extension())?;
+        Some(Ruleset { handshake, members: ruleset.members.min(self.limits.members), ..ruleset })
     }
 
     /// Shows a secret to the key log, in builds that have one.

@@ -141,10 +141,11 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// The validation rules, each with the section that it comes from.
+    /// The validation rules, each with the section that it comes from. [`Rule::counts_on_receipt`] says which of them are for
+    /// receivers.
     Rule {
         // Framing.
-        MessageKind = "6:wire-format": "the message is of another kind: crate::classify tells which";
+        MessageKind = "6:wire-format": "the message is of another kind; dmls::classify tells which";
         GroupId = "6:group-id": "the message belongs to another group";
         Epoch = "6:epoch": "the message belongs to another epoch";
         Sender = "6.1:sender": "the sender's leaf is blank or outside of the tree";
@@ -166,6 +167,8 @@ reasons! {
         // Leaf nodes.
         LeafCredential = "7.3:credential": "the authentication service refuses the credential";
         LeafSignature = "7.3:signature": "the signature of the leaf node does not verify";
+        LeafEncryptionKey = "10:encryption-key": "the encryption_key of the leaf node is not a public key of the cipher suite";
+        LeafSignatureKey = "10:signature-key": "the signature_key of the leaf node is not a public key of the cipher suite";
         LeafSuite = "11.1:suite": "the leaf node's capabilities do not list the version or the cipher suite of the group";
         LeafRequiredCapabilities = "7.3:required-capabilities": "the leaf node lacks a required capability";
         LeafGroupExtensions = "13.4:group-extensions": "the leaf node does not support an extension of the group";
@@ -182,15 +185,18 @@ reasons! {
         KeyPackageVersion = "10.1:version": "the KeyPackage is for another version or cipher suite";
         KeyPackageSignature = "10.1:signature": "the signature of the KeyPackage does not verify";
         KeyPackageInitKey = "10.1:init-key": "the KeyPackage's init_key equals its encryption_key";
+        KeyPackageInitKeyForm = "10:init-key": "the KeyPackage's init_key is not a public key of the cipher suite";
         KeyPackageExtensions = "10:extensions": "the KeyPackage has an extension that its leaf's capabilities do not list";
         // Trees.
         TreeStructure = "12.4.3.3:structure": "the ratchet tree is empty, ends in a blank node, or has a node of the wrong kind";
         TreeHash = "12.4.3.1:tree-hash": "the ratchet tree does not have the tree hash of the group";
+        ParentKey = "7.1:encryption-key": "the encryption_key of a parent node is not a public key of the cipher suite";
         ParentHash = "7.9.2:parent-hash": "a parent node is not parent-hash valid";
         UnmergedLeaves = "12.4.3.1:unmerged-leaves": "an unmerged leaf is blank, no descendant, unsorted, or missing further down";
         // Update paths.
         PathLength = "7.6:path-length": "the update path does not have one node for each node of the filtered direct path";
         PathCiphertexts = "7.6:ciphertexts": "an update path node does not have one ciphertext for each node of the resolution";
+        PathKey = "7.6:encryption-key": "an encryption_key of the update path is not a public key of the cipher suite";
         PathKeyReuse = "12.4.2:path-keys": "a public key of the update path is in the tree already";
         PathParentHash = "7.9:leaf-parent-hash": "the parent hash of the committer's leaf does not match the path";
         PathSecret = "7.5:path-secret": "the path secret does not decrypt";
@@ -237,7 +243,47 @@ reasons! {
         EpochIdLength = "dmls:epoch-id": "dmls_epoch does not have the length of a hash";
         EpochHeader = "dmls:epoch-header": "the message is not of the epoch that its dmls_epoch names";
         GroupInfoName = "dmls:group-info-name": "the dmls_epoch or the commit_id of the GroupInfo does not have the length of a hash";
+        Ruleset = "dmls:ruleset": "the group context extensions add, drop or change the ruleset, or don't require it";
+        ExternalJoins = "dmls:external-joins": "the group's ruleset does not let this client join by an external commit";
+        HandshakeFormat = "dmls:handshake": "the group's ruleset asks for the other of PublicMessage and PrivateMessage";
+        Members = "dmls:members": "the tree would have more leaves than the group's ruleset allows";
+        ReInitExtensions = "dmls:reinit": "the successor of a reinit drops the extension of the draft or the ruleset, or does not require it";
+        BundleProposals = "dmls:bundle-proposals": "the proposals of the bundle are not those that its commit refers to";
+        BundleContext = "dmls:bundle-context": "the GroupInfo of the bundle has another GroupContext than its commit makes";
+        BundleTag = "dmls:bundle-tag": "the GroupInfo of the bundle has another confirmation tag than its commit";
+        BundleSigner = "dmls:bundle-signer": "the GroupInfo of the bundle is not signed by the committer";
+        BundleCommit = "dmls:bundle-commit": "the GroupInfo of the bundle does not name its commit";
+        BundleEpoch = "dmls:bundle-epoch": "the GroupInfo of the bundle does not say its dmls_epoch";
+        BundleExternalPub = "dmls:bundle-external-pub": "the GroupInfo of the bundle offers external joins, which the group does not allow";
+        BundleWelcome = "dmls:bundle-welcome": "the Welcome of the bundle is not for those whom its commit adds";
         Punctured = "dmls:punctured": "the commit was processed in this epoch before";
+    }
+}
+
+impl Rule {
+    /// Whether the rule counts for what others made, or only when we create, add or commit.
+    ///
+    /// A member who refuses what the others accept is split off. So what others made is judged by what RFC 9420 asks of
+    /// receivers, and only three of our rules are addressed to others:
+    ///
+    /// | | RFC 9420 |
+    /// |---|---|
+    /// | `11.1:suite` | "all members of the group need to support the cipher suite": s7.3, the list for receivers, does not have it |
+    /// | `10:extensions` | what a creator lists; s10.1, the list for receivers, does not have it |
+    /// | `7.3:lifetime` | "the client MUST verify" of what it sends; of what it receives, that is "not mandatory", and clocks differ |
+    ///
+    /// Of the others the RFC says that receivers refuse, but for these, on which all members agree because they depend on
+    /// nothing but the message and the group:
+    ///
+    /// | | |
+    /// |---|---|
+    /// | `10:init-key`, `10:encryption-key`, `10:signature-key` | s10 says that they MUST be keys of the suite, not who checks it |
+    /// | `7.1:encryption-key`, `7.6:encryption-key` | it is silent: without, nobody could commit any more |
+    /// | `7.2:lifetime-length`, `12.1.8:authorization`, `12.2:repeated-client`, all credentials | what the application decides, the same in all its clients |
+    /// | `13.4:extension-content` | s17.3 says where an extension "may appear" |
+    /// | `13.4:group-extensions` | s13.4 asks it of who adds; s7.3 asks receivers for "compatible with the group's parameters" |
+    pub fn counts_on_receipt(self) -> bool {
+        !matches!(self, Self::LeafSuite | Self::KeyPackageExtensions | Self::LeafLifetime)
     }
 }
 
@@ -253,6 +299,8 @@ pub enum Unsupported {
     Credential(CredentialType),
     /// An extension of the group context that this client does not list in its capabilities.
     Extension(ExtensionType),
+    /// A ruleset of the group with a value that this library does not know.
+    Ruleset,
 }
 
 impl fmt::Display for Unsupported {
@@ -263,6 +311,9 @@ impl fmt::Display for Unsupported {
                 write!(f, "cipher suite {c}; see Provider::suite for those of this build")
             }
             Self::Credential(c) => write!(f, "credential type {c}"),
+            Self::Ruleset => {
+                f.write_str("a value of the group's ruleset; a later version of this library may know it")
+            }
             Self::Extension(e) => {
                 write!(f, "group context extension {e}; list it in the capabilities if you do")
             }
@@ -292,10 +343,11 @@ reasons! {
         UnknownCommit: "no such commit is pending; it was confirmed, abandoned or lost with its epoch";
         EpochNotFull: "this epoch can only be read now; commits and messages are made in the head";
         NotMember: "this client was removed from the group; join again with a Welcome or an external commit";
+        ForgetsWay: "the way to the head, or a final commit, goes through this epoch; forget the oldest first, and what branches off from it";
         DeletesHead: "the head can't be deleted; drop the group if you want to leave it";
         ProposalsPending: "proposals were received in this epoch: commit before sending application data";
         UnknownProposal: "no such proposal is stored in this epoch";
-        SenderGenerations: "the sender's ratchet is used up; commit first";
+        SenderGenerations: "as many messages were sent as the AEAD allows in one epoch; commit first";
         GroupEnded: "the group was ended by a reinit; create its successor";
         ReInitMissing: "the group was not ended by a reinit";
         NotDmls: "this needs the draft's key schedule";

@@ -1,12 +1,12 @@
 //! Key packages (RFC 9420 s10).
 
-use crate::codec::{Encode, wire_struct};
+use crate::codec::{Decode, DecodeError, Encode, Reader, wire_struct};
 use crate::credential::Operation;
 use crate::crypto::{CryptoError, HpkePublicKey, KeyPackageRef, Signature, SignaturePrivateKey, Suite};
-use crate::error::Rule;
+use crate::error::{Error, Rule};
 use crate::extension::Extensions;
-use crate::registry::{CipherSuite, ProtocolVersion};
-use crate::tree::{Judge, LeafNode, LeafValidator};
+use crate::registry::{CipherSuite, ProtocolVersion, WireFormat};
+use crate::tree::{Judge, LeafNode, LeafValidator, ValidLeaf};
 
 /// What someone publishes so that others can add it to a group.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,6 +26,19 @@ pub struct KeyPackage {
 }
 
 wire_struct!(KeyPackage { version, cipher_suite, init_key, leaf_node, extensions, signature });
+
+/// A key package that was judged valid: what of it enters the tree, and what its Welcome needs.
+pub(crate) struct ValidKeyPackage<'a> {
+    pub leaf: ValidLeaf<'a>,
+    pub recipient: Recipient,
+}
+
+/// Whom a Welcome is for.
+#[derive(Clone, Debug)]
+pub(crate) struct Recipient {
+    pub init_key: HpkePublicKey,
+    pub reference: KeyPackageRef,
+}
 
 impl KeyPackage {
     /// KeyPackageTBS.
@@ -53,8 +66,31 @@ impl KeyPackage {
         )
     }
 
+    /// From an MLSMessage, as it is published. Nothing but its form is judged: that is done for the group that it is added to.
+    pub fn from_message(message: &[u8]) -> Result<Self, Error> {
+        let mut r = Reader::new(message);
+        if ProtocolVersion::decode(&mut r)? != ProtocolVersion::MLS10 {
+            return Err(DecodeError::at(0, "protocol version 1 (mls10)").into());
+        }
+        let start = r.position();
+        if WireFormat::decode(&mut r)? != WireFormat::KEY_PACKAGE {
+            return Err(DecodeError::at(start, "wire format 5 (mls_key_package)").into());
+        }
+        let key_package = Self::decode(&mut r)?;
+        r.finish()?;
+        // s10: "MUST verify that the `version` field of the KeyPackage has the same value".
+        if key_package.version != ProtocolVersion::MLS10 {
+            return Err(Rule::KeyPackageVersion.into());
+        }
+        Ok(key_package)
+    }
+
     /// Judges a key package, downloaded or in an Add proposal (RFC 9420 s10.1).
-    pub(crate) fn validate(&self, validator: &LeafValidator<'_>, operation: Operation) -> Result<(), Rule> {
+    pub(crate) fn validate(
+        &self,
+        validator: &LeafValidator<'_>,
+        operation: Operation,
+    ) -> Result<ValidKeyPackage<'_>, Rule> {
         let leaf = &self.leaf_node;
         if self.version != ProtocolVersion::MLS10 || self.cipher_suite != validator.suite.code() {
             return Err(Rule::KeyPackageVersion);
@@ -66,8 +102,11 @@ impl KeyPackage {
         if validator.judge != Judge::Received && !leaf.capabilities.support_all(&self.extensions) {
             return Err(Rule::KeyPackageExtensions);
         }
-        validator.key_package_leaf(leaf, operation)?;
-        self.verify_signature(validator.suite).map_err(|_| Rule::KeyPackageSignature)
+        validator.suite.check_hpke_public_key(&self.init_key).map_err(|_| Rule::KeyPackageInitKeyForm)?;
+        let leaf = validator.key_package_leaf(leaf, operation)?;
+        self.verify_signature(validator.suite).map_err(|_| Rule::KeyPackageSignature)?;
+        let reference = self.reference(validator.suite);
+        Ok(ValidKeyPackage { leaf, recipient: Recipient { init_key: self.init_key.clone(), reference } })
     }
 
     /// The name under which a Welcome refers to it.

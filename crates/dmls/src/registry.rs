@@ -30,6 +30,19 @@ code_points! {
     }
 }
 
+impl CipherSuite {
+    /// Those of RFC 9420.
+    pub(crate) const REGISTERED: [Self; 7] = [
+        Self::X25519_AES128,
+        Self::P256_AES128,
+        Self::X25519_CHACHA20,
+        Self::X448_AES256,
+        Self::P521_AES256,
+        Self::X448_CHACHA20,
+        Self::P384_AES256,
+    ];
+}
+
 code_points! {
     /// What an MLSMessage carries (RFC 9420 s17.2).
     pub struct WireFormat(u16) {
@@ -65,6 +78,10 @@ code_points! {
         DMLS_EPOCH = 0xf0d6 => "dmls_epoch";
         /// GroupInfo: the CommitId of the commit that made the epoch (DESIGN, R15; private use).
         COMMIT_ID = 0xf0d7 => "commit_id";
+        /// GroupContext: what decides alike for all members (DESIGN, R16; private use).
+        RULESET = 0xf0d8 => "ruleset";
+        /// Leaf: which server speaks for it (DESIGN, R17; private use).
+        HOME_ATTESTATION = 0xf0d9 => "home_attestation";
     }
 }
 

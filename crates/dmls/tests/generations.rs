@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::{SPLIT, config, group, rng};
-use dmls::{Config, Error, Limits, Outcome, Rule};
+use common::{NOW, SPLIT, config, group, rng};
+use dmls::{Config, Error, KeySchedule, Limit, Limits, Outcome};
 
 /// A transport that keeps no order may give the newest first.
 #[test]
@@ -34,10 +34,40 @@ fn a_dropped_key_is_not_a_duplicate() {
     bob.restart();
     for (i, message) in sent.iter().enumerate() {
         match (i, bob.receive(message, SPLIT)) {
-            (0..5, Err(Error::Invalid(Rule::MessageKeyTooOld))) => {}
+            (0..5, Ok(Outcome::TooOld { .. })) => {}
             (5..8, Ok(Outcome::Application(_))) => {}
             (8.., Ok(Outcome::Duplicate)) => {}
             (_, other) => panic!("{i}: {other:?}"),
         }
+    }
+}
+
+/// A message that is too large is refused before anything happens, not by all who get it.
+#[test]
+fn what_nobody_would_take_is_not_sent() {
+    let mut rng = rng(3);
+    for schedule in [KeySchedule::Dmls, KeySchedule::Rfc9420] {
+        let config = Config { schedule, padding: 1, ..config() };
+        let mut clients = group(&["alice", "bob"], &config, &mut rng);
+        let [alice, bob] = clients.as_mut_slice() else { unreachable!("two were asked for") };
+        let large = alice.send(&[7; 2_000], &mut rng);
+        let limits = Limits { message_size: large.len(), ..Limits::default() };
+        for client in [&mut *alice, &mut *bob] {
+            client.config = Config { limits: limits.clone(), ..config.clone() };
+            client.restart();
+        }
+        let (before, sent) = (alice.snapshot(), alice.send(&[7; 2_000], &mut rng));
+        assert_eq!(sent.len(), limits.message_size);
+        assert!(matches!(bob.receive(&sent, SPLIT), Ok(Outcome::Application(_))));
+        assert_ne!(before, alice.snapshot());
+
+        let before = alice.snapshot();
+        for size in [2_001, 100_000] {
+            let refused = alice.run(|group| group.send(&vec![7; size]).seal(&mut rng)).unwrap_err();
+            assert_eq!(refused, Error::Limit(Limit::MessageSize), "{size}");
+        }
+        let refused = alice.run(|group| group.commit().authenticated_data([7; 3_000]).stage(NOW, &mut rng));
+        assert_eq!(refused.err(), Some(Error::Limit(Limit::MessageSize)));
+        assert_eq!(before, alice.snapshot());
     }
 }

@@ -13,6 +13,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use dmls::danger::AcceptAnyCredential;
+use dmls::extension::{ExternalJoins, Ruleset};
 use dmls::{CipherSuite, Config};
 
 use crate::Failure;
@@ -58,7 +59,9 @@ pub struct Args {
 
 /// Runs the demonstration. It fails if the members did not converge.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let config = Config::new(AcceptAnyCredential);
+    // Who was added on a losing branch may come back by an external commit.
+    let ruleset = Ruleset { external_joins: ExternalJoins::ANYONE, ..Ruleset::default() };
+    let config = Config { ruleset: Some(ruleset), ..Config::new(AcceptAnyCredential) };
     let code = CipherSuite(args.suite);
     let Some(suite) = config.provider.suite(code) else {
         return Err(Failure::Usage(format!("cipher suite {code} is not supported: take 1, 2, 3, 5 or 7")));

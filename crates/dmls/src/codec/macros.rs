@@ -7,6 +7,10 @@ macro_rules! wire_struct {
             fn encode(&self, out: &mut Vec<u8>) {
                 $($crate::codec::Encode::encode(&self.$field, out);)*
             }
+
+            fn encoded_length(&self) -> usize {
+                0 $(+ $crate::codec::Encode::encoded_length(&self.$field))*
+            }
         }
 
         impl $crate::codec::Decode for $name {
@@ -56,6 +60,10 @@ macro_rules! opaque_type {
         impl $crate::codec::Encode for $name {
             fn encode(&self, out: &mut Vec<u8>) {
                 self.0.encode(out);
+            }
+
+            fn encoded_length(&self) -> usize {
+                self.0.encoded_length()
             }
         }
 

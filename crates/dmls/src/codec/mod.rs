@@ -12,6 +12,6 @@ mod vector;
 pub(crate) use code_point::code_points;
 pub(crate) use macros::{opaque_type, wire_struct};
 pub use varint::MAX_LENGTH;
-pub(crate) use varint::{decode_length, encode_length};
+pub(crate) use varint::{decode_length, encode_length, header_length};
 pub use vector::{Decode, DecodeError, Encode, Reader};
 pub(crate) use vector::{Hex, encode_vector};

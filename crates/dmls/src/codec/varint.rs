@@ -18,6 +18,15 @@ pub(crate) fn encode_length(length: usize, out: &mut Vec<u8>) {
     }
 }
 
+/// Length of the header for `length`.
+pub(crate) fn header_length(length: usize) -> usize {
+    match length {
+        0..=0x3f => 1,
+        0x40..=0x3fff => 2,
+        _ => 4,
+    }
+}
+
 /// Reads a header. The reserved prefix `11` and headers that are not the shortest are errors.
 pub(crate) fn decode_length(r: &mut Reader<'_>) -> Result<usize, DecodeError> {
     let start = r.position();
@@ -52,6 +61,7 @@ mod tests {
             let mut out = Vec::new();
             encode_length(length, &mut out);
             assert_eq!(decode(&out), Ok(length));
+            assert_eq!(out.len(), header_length(length));
         }
     }
 

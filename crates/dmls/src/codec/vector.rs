@@ -1,8 +1,9 @@
 //! Reading and writing structures, vectors `T x<V>` and `optional<T>` (RFC 9420 s2.1.1, s2.1.2).
 
 use std::fmt;
+use std::sync::Arc;
 
-use super::{decode_length, encode_length};
+use super::{decode_length, encode_length, header_length};
 
 /// Bytes that do not decode: where, and what was expected there.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -121,6 +122,20 @@ pub trait Encode {
         out
     }
 
+    /// Length of the encoding. What holds a secret adds lengths up, so that the secret is in no temporary copy.
+    fn encoded_length(&self) -> usize {
+        self.to_bytes().len()
+    }
+
+    /// Length of the items without a length header.
+    #[doc(hidden)]
+    fn items_length(items: &[Self]) -> usize
+    where
+        Self: Sized,
+    {
+        items.iter().map(Self::encoded_length).sum()
+    }
+
     /// Appends the items without a length header. Bytes do it in one copy.
     #[doc(hidden)]
     fn encode_items(items: &[Self], out: &mut Vec<u8>)
@@ -163,6 +178,10 @@ macro_rules! integers {
             fn encode(&self, out: &mut Vec<u8>) {
                 out.extend_from_slice(&self.to_be_bytes());
             }
+
+            fn encoded_length(&self) -> usize {
+                size_of::<$int>()
+            }
         }
 
         impl Decode for $int {
@@ -180,6 +199,14 @@ integers!(u16, u32, u64);
 impl Encode for u8 {
     fn encode(&self, out: &mut Vec<u8>) {
         out.push(*self);
+    }
+
+    fn encoded_length(&self) -> usize {
+        1
+    }
+
+    fn items_length(items: &[Self]) -> usize {
+        items.len()
     }
 
     fn encode_items(items: &[Self], out: &mut Vec<u8>) {
@@ -200,6 +227,10 @@ impl Decode for u8 {
 impl Encode for bool {
     fn encode(&self, out: &mut Vec<u8>) {
         out.push(u8::from(*self));
+    }
+
+    fn encoded_length(&self) -> usize {
+        1
     }
 }
 
@@ -227,11 +258,20 @@ impl<T: Encode> Encode for [T] {
     fn encode(&self, out: &mut Vec<u8>) {
         encode_vector(out, |out| T::encode_items(self, out));
     }
+
+    fn encoded_length(&self) -> usize {
+        let items = T::items_length(self);
+        header_length(items) + items
+    }
 }
 
 impl<T: Encode> Encode for Vec<T> {
     fn encode(&self, out: &mut Vec<u8>) {
         self.as_slice().encode(out);
+    }
+
+    fn encoded_length(&self) -> usize {
+        self.as_slice().encoded_length()
     }
 }
 
@@ -251,6 +291,10 @@ impl<T: Encode> Encode for Option<T> {
             }
         }
     }
+
+    fn encoded_length(&self) -> usize {
+        1 + self.as_ref().map_or(0, T::encoded_length)
+    }
 }
 
 impl<T: Decode> Decode for Option<T> {
@@ -264,9 +308,29 @@ impl<T: Decode> Decode for Option<T> {
     }
 }
 
+impl<T: Encode> Encode for Arc<T> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        (**self).encode(out);
+    }
+
+    fn encoded_length(&self) -> usize {
+        (**self).encoded_length()
+    }
+}
+
+impl<T: Decode> Decode for Arc<T> {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        T::decode(r).map(Arc::new)
+    }
+}
+
 impl<T: Encode> Encode for Box<T> {
     fn encode(&self, out: &mut Vec<u8>) {
         (**self).encode(out);
+    }
+
+    fn encoded_length(&self) -> usize {
+        (**self).encoded_length()
     }
 }
 

@@ -13,7 +13,8 @@ use aws_lc_rs::signature::{
 };
 use zeroize::Zeroizing;
 
-use super::provider::{check_public_key, check_strict_ed25519};
+use super::ed25519::check_strict;
+use super::public_key::check_form;
 use super::{Aead, CryptoError, CryptoProvider, Curve, Secret, SignatureScheme};
 
 pub(super) struct AwsLc;
@@ -29,12 +30,14 @@ impl CryptoProvider for AwsLc {
         Ok(public.as_ref().to_vec())
     }
 
+    fn check_point(&self, curve: Curve, public: &[u8]) -> Result<(), CryptoError> {
+        parsed(curve, public).map(drop)
+    }
+
     fn diffie_hellman(&self, curve: Curve, private: &Secret, public: &[u8]) -> Result<Secret, CryptoError> {
         let private = private_key(curve, private)?;
-        check_public_key(curve, public)?;
-        let public = agreement::ParsedPublicKey::try_from(UnparsedPublicKey::new(dh(curve), public))
-            .map_err(|_| CryptoError::InvalidKey)?;
-        agreement::agree(&private, public, CryptoError::InvalidSharedSecret, |shared| {
+        check_form(curve, public)?;
+        agreement::agree(&private, parsed(curve, public)?, CryptoError::InvalidSharedSecret, |shared| {
             Ok(Secret::new(shared.to_vec()))
         })
     }
@@ -73,8 +76,8 @@ impl CryptoProvider for AwsLc {
             SignatureScheme::Ed25519 => &ED25519,
         };
         match scheme.curve() {
-            Some(curve) => check_public_key(curve, public)?,
-            None => check_strict_ed25519(public, signature)?,
+            Some(curve) => check_form(curve, public)?,
+            None => check_strict(public, signature)?,
         }
         let public = ParsedPublicKey::new(algorithm, public).map_err(|_| CryptoError::InvalidKey)?;
         public.verify_sig(message, signature).map_err(|_| CryptoError::InvalidSignature)
@@ -119,6 +122,10 @@ fn dh(curve: Curve) -> &'static agreement::Algorithm {
         Curve::P521 => &ECDH_P521,
         Curve::X25519 => &X25519,
     }
+}
+
+fn parsed(curve: Curve, public: &[u8]) -> Result<agreement::ParsedPublicKey, CryptoError> {
+    UnparsedPublicKey::new(dh(curve), public).try_into().map_err(|_| CryptoError::InvalidKey)
 }
 
 fn private_key(curve: Curve, private: &Secret) -> Result<PrivateKey, CryptoError> {

@@ -3,6 +3,8 @@
 //! Libraries differ on points of small order and on encodings that are not canonical. Two members that disagree on
 //! a signature would split the group, so what they could disagree on is refused before the provider is asked.
 
+use super::CryptoError;
+
 /// The y-coordinates of the eight points of small order, little-endian.
 const SMALL_ORDER: [[u8; 32]; 5] = [
     // The neutral element, 1.
@@ -25,8 +27,19 @@ const SMALL_ORDER: [[u8; 32]; 5] = [
     ],
 ];
 
+/// Refuses keys and signatures on which the libraries don't agree: `public` and the `R` of `R || S`.
+pub(super) fn check_strict(public: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
+    let public = public.try_into().map_err(|_| CryptoError::InvalidKey)?;
+    let (r, s) = signature.split_first_chunk().ok_or(CryptoError::InvalidSignature)?;
+    match (is_acceptable(public), is_acceptable(r) && s.len() == 32) {
+        (true, true) => Ok(()),
+        (true, false) => Err(CryptoError::InvalidSignature),
+        (false, _) => Err(CryptoError::InvalidKey),
+    }
+}
+
 /// Whether `point` is a canonical encoding and not of small order. Public data: not in constant time.
-pub(super) fn is_acceptable(point: &[u8; 32]) -> bool {
+fn is_acceptable(point: &[u8; 32]) -> bool {
     let mut y = *point;
     y[31] &= 0x7f;
     let canonical = !(y[0] >= 0xed && y[31] == 0x7f && y[1..31].iter().all(|byte| *byte == 0xff));

@@ -8,6 +8,8 @@ mod hash_ref;
 mod hpke;
 mod kdf;
 mod provider;
+mod providers;
+mod public_key;
 #[cfg(feature = "rustcrypto")]
 mod rust_crypto;
 mod secret;
@@ -21,9 +23,10 @@ pub use hpke::{HpkeCiphertext, HpkeKeyPair, HpkePrivateKey, HpkePublicKey, KemOu
 #[cfg(test)]
 pub(crate) use kdf::counted;
 pub use kdf::{HashAlgorithm, Tag};
-pub use provider::{Aead, CryptoProvider, Curve, Provider, SignatureScheme};
+pub use provider::{Aead, CryptoProvider, Curve, SignatureScheme};
+pub use providers::Provider;
 pub use secret::Secret;
-pub(crate) use secret::secret_type;
+pub(crate) use secret::{secret_type, to_secret_bytes};
 pub use signature::{Signature, SignatureKeyPair, SignaturePrivateKey, SignaturePublicKey};
 pub use suite::Suite;
 pub(crate) use tree_kdf::{MAX_NH, TreeKdf};

@@ -1,10 +1,6 @@
-//! What a provider of primitives gives. Providers are values, not type parameters.
+//! What a provider of primitives gives.
 
-use std::fmt;
-
-use super::ed25519::is_acceptable;
-use super::{CryptoError, Secret, Suite};
-use crate::registry::CipherSuite;
+use super::{CryptoError, Secret};
 
 /// The group of a suite's KEM, `DHKEM` of RFC 9180 s4.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +47,9 @@ pub trait CryptoProvider: Sync + Send {
     /// The public key of a KEM private key.
     fn public_key(&self, curve: Curve, private: &Secret) -> Result<Vec<u8>, CryptoError>;
 
+    /// Refuses what is not a point of a NIST curve. It has the right length and form, and the curve is never X25519.
+    fn check_point(&self, curve: Curve, public: &[u8]) -> Result<(), CryptoError>;
+
     /// The Diffie-Hellman result: X25519's 32 bytes (never all zero) or the x-coordinate.
     fn diffie_hellman(&self, curve: Curve, private: &Secret, public: &[u8]) -> Result<Secret, CryptoError>;
 
@@ -91,65 +90,6 @@ pub trait CryptoProvider: Sync + Send {
     ) -> Result<(), CryptoError>;
 }
 
-/// A provider, by value.
-#[derive(Clone, Copy)]
-pub struct Provider(pub(super) &'static dyn CryptoProvider);
-
-impl Provider {
-    /// A provider of your own.
-    pub fn new(primitives: &'static dyn CryptoProvider) -> Self {
-        Self(primitives)
-    }
-
-    /// aws-lc-rs: the fast one, for native targets.
-    #[cfg(feature = "aws-lc-rs")]
-    pub fn aws_lc() -> Self {
-        Self(&super::aws_lc::AwsLc)
-    }
-
-    /// RustCrypto: the portable one, also for WebAssembly.
-    #[cfg(feature = "rustcrypto")]
-    pub fn rust_crypto() -> Self {
-        Self(&super::rust_crypto::RustCrypto)
-    }
-
-    /// All that this build has, the default first.
-    pub fn all() -> Vec<Self> {
-        vec![
-            #[cfg(feature = "aws-lc-rs")]
-            Self::aws_lc(),
-            #[cfg(feature = "rustcrypto")]
-            Self::rust_crypto(),
-        ]
-    }
-
-    /// For people.
-    pub fn name(&self) -> &'static str {
-        self.0.name()
-    }
-
-    /// The suite, if its primitives are there. No suite has X448 or Ed448: no maintained crate offers a stable release.
-    pub fn suite(&self, code: CipherSuite) -> Option<Suite> {
-        Suite::with_provider(code, *self)
-    }
-}
-
-#[cfg(any(feature = "aws-lc-rs", feature = "rustcrypto"))]
-impl Default for Provider {
-    fn default() -> Self {
-        #[cfg(feature = "aws-lc-rs")]
-        return Self::aws_lc();
-        #[cfg(not(feature = "aws-lc-rs"))]
-        return Self::rust_crypto();
-    }
-}
-
-impl fmt::Debug for Provider {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Provider({})", self.name())
-    }
-}
-
 impl Curve {
     /// Length of a private key, `Nsk`.
     pub fn private_key_length(self) -> usize {
@@ -178,25 +118,6 @@ impl SignatureScheme {
             Self::EcdsaP521 => Some(Curve::P521),
             Self::Ed25519 => None,
         }
-    }
-}
-
-/// Refuses the other encodings that the libraries would take: compressed and hybrid points, X.509.
-///
-/// RFC 9420 s5.1.1: ECDH and ECDSA public keys are uncompressed points (RFC 8446 s4.2.8.2).
-pub(super) fn check_public_key(curve: Curve, public: &[u8]) -> Result<(), CryptoError> {
-    let form = curve == Curve::X25519 || public.first() == Some(&4);
-    if form && public.len() == curve.public_key_length() { Ok(()) } else { Err(CryptoError::InvalidKey) }
-}
-
-/// Refuses keys and signatures of Ed25519 on which the libraries don't agree: `public` and the `R` of `R || S`.
-pub(super) fn check_strict_ed25519(public: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
-    let public = public.try_into().map_err(|_| CryptoError::InvalidKey)?;
-    let (r, s) = signature.split_first_chunk().ok_or(CryptoError::InvalidSignature)?;
-    match (is_acceptable(public), is_acceptable(r) && s.len() == 32) {
-        (true, true) => Ok(()),
-        (true, false) => Err(CryptoError::InvalidSignature),
-        (false, _) => Err(CryptoError::InvalidKey),
     }
 }
 

@@ -9,7 +9,8 @@ use ed25519_dalek::{SigningKey, VerifyingKey};
 use p256::ecdsa::signature::{Signer, Verifier};
 use zeroize::Zeroizing;
 
-use super::provider::{check_public_key, check_strict_ed25519};
+use super::ed25519::check_strict;
+use super::public_key::check_form;
 use super::{Aead, CryptoError, CryptoProvider, Curve, Secret, SignatureScheme};
 
 pub(super) struct RustCrypto;
@@ -52,9 +53,16 @@ impl CryptoProvider for RustCrypto {
         )
     }
 
+    fn check_point(&self, curve: Curve, public: &[u8]) -> Result<(), CryptoError> {
+        with_nist!(curve,
+            nist => nist::PublicKey::from_sec1_bytes(public).map(drop).map_err(|_| CryptoError::InvalidKey),
+            X25519 => Err(CryptoError::InvalidKey)
+        )
+    }
+
     fn diffie_hellman(&self, curve: Curve, private: &Secret, public: &[u8]) -> Result<Secret, CryptoError> {
         check_private_key(curve, private)?;
-        check_public_key(curve, public)?;
+        check_form(curve, public)?;
         with_nist!(curve,
             nist => {
                 let private = nist::SecretKey::from_slice(private.as_bytes()).map_err(|_| CryptoError::InvalidKey)?;
@@ -106,7 +114,7 @@ impl CryptoProvider for RustCrypto {
         let Some(curve) = scheme.curve() else {
             return verify_ed25519(public, message, signature);
         };
-        check_public_key(curve, public)?;
+        check_form(curve, public)?;
         with_nist!(curve,
             nist => {
                 let key = nist::ecdsa::VerifyingKey::from_sec1_bytes(public).map_err(|_| CryptoError::InvalidKey)?;
@@ -168,9 +176,10 @@ fn ed25519_key(seed: &Secret) -> Result<SigningKey, CryptoError> {
 }
 
 fn verify_ed25519(public: &[u8], message: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
-    check_strict_ed25519(public, signature)?;
+    check_strict(public, signature)?;
     let public = public.try_into().map_err(|_| CryptoError::InvalidKey)?;
-    let key = VerifyingKey::from_bytes(public).map_err(|_| CryptoError::InvalidKey)?;
+    // Not every library tells a key that is no point from a signature that is none.
+    let key = VerifyingKey::from_bytes(public).map_err(|_| CryptoError::InvalidSignature)?;
     let signature = signature.try_into().map_err(|_| CryptoError::InvalidSignature)?;
     key.verify_strict(message, &signature).map_err(|_| CryptoError::InvalidSignature)
 }

@@ -29,6 +29,11 @@ impl Secret {
         Self(bytes)
     }
 
+    /// The encodings of what holds secrets, as a secret of its own.
+    pub(crate) fn encoding(parts: &[&dyn Encode]) -> Self {
+        Self(to_secret_bytes(parts))
+    }
+
     /// The bytes, for a primitive or for storage.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -70,12 +75,26 @@ impl Encode for Secret {
     fn encode(&self, out: &mut Vec<u8>) {
         self.0.as_slice().encode(out);
     }
+
+    fn encoded_length(&self) -> usize {
+        self.0.as_slice().encoded_length()
+    }
 }
 
 impl Decode for Secret {
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Vec::decode(r).map(Self::new)
     }
+}
+
+/// The encodings of what holds secrets, one after the other, in memory that is erased and never grows: what a growing
+/// buffer leaves behind is not erased.
+pub(crate) fn to_secret_bytes(parts: &[&dyn Encode]) -> Zeroizing<Vec<u8>> {
+    let length = parts.iter().map(|part| part.encoded_length()).sum();
+    let mut out = Zeroizing::new(Vec::with_capacity(length));
+    parts.iter().for_each(|part| part.encode(&mut out));
+    debug_assert_eq!(out.len(), length, "encoded_length says how long it gets");
+    out
 }
 
 /// One type for each secret of the RFC, so that one can't be used for another.
@@ -104,6 +123,10 @@ macro_rules! secret_type {
         impl $crate::codec::Encode for $name {
             fn encode(&self, out: &mut Vec<u8>) {
                 self.0.encode(out);
+            }
+
+            fn encoded_length(&self) -> usize {
+                self.0.encoded_length()
             }
         }
 

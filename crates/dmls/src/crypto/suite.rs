@@ -2,9 +2,17 @@
 
 use std::fmt;
 
+use zeroize::Zeroizing;
+
 use super::kdf::HashAlgorithm;
 use super::{Aead, CryptoError, Curve, Provider, Secret, SignatureScheme, Tag};
+use crate::codec::MAX_LENGTH;
 use crate::registry::CipherSuite;
+
+// "The overall size of the AAD and ciphertext MUST fit within the limits established for the group's AEAD algorithm"
+// (RFC 9420 s6.3.1). One message may have 2^36 - 31 bytes with AES-GCM (RFC 5116 s5.1) and 2^38 - 64 with
+// ChaCha20-Poly1305 (RFC 8439 s2.8): no vector of MLS is that long, and `Limits::message_size` is far smaller.
+const _: () = assert!((MAX_LENGTH as u64) < (1 << 36) - 31);
 
 /// A cipher suite with its primitives. Small and `Copy`: pass it by value or by reference.
 #[derive(Clone, Copy)]
@@ -125,9 +133,10 @@ impl Suite {
         aad: &[u8],
         ciphertext: &[u8],
     ) -> Result<Secret, CryptoError> {
-        let mut buffer = ciphertext.to_vec();
+        // Also where it fails half-way, nothing that was decrypted is left behind.
+        let mut buffer = Zeroizing::new(ciphertext.to_vec());
         self.provider.0.open(self.aead, key, nonce, aad, &mut buffer)?;
-        Ok(Secret::new(buffer))
+        Ok(Secret::new(std::mem::take(&mut *buffer)))
     }
 }
 

@@ -6,17 +6,17 @@ use crate::codec::Encode;
 use crate::config::Config;
 use crate::credential::Operation;
 use crate::crypto::{HpkePrivateKey, Suite};
-use crate::error::{Error, Rule, Unsupported};
+use crate::error::{Error, Unsupported};
 use crate::extension::{Extensions, ExternalSender, ExternalSenders, RequiredCapabilities};
 use crate::framing::MlsMessage;
 use crate::identity::Identity;
 use crate::key_schedule::{EpochSecret, GroupContext};
 use crate::registry::{ExtensionType, ProtocolVersion};
 use crate::time::{Lifetime, Time};
-use crate::tree::{LeafIndex, LeafNode, PrivateTree, RatchetTree};
+use crate::tree::{LeafIndex, LeafNode, LeafValidator, PrivateTree, RatchetTree};
 
 use super::public::check_context_extensions;
-use super::{Epoch, PublicEpoch, Recipient, Rules};
+use super::{Epoch, Recipient, Rules};
 
 /// What a new group is like.
 #[derive(Clone, Debug, Default)]
@@ -29,7 +29,8 @@ pub struct NewGroupOptions {
     pub external_senders: Vec<ExternalSender>,
 }
 
-/// The GroupContext extensions of a new group, with those of R9 where the configuration asks for them.
+/// The GroupContext extensions of a new group, with those of R9 and R16 where the configuration asks for them. A ruleset in
+/// the options stays.
 fn context_extensions(
     rules: Rules<'_>,
     group_id: &[u8],
@@ -41,9 +42,16 @@ fn context_extensions(
     }
     if rules.config.wants_extension() {
         extensions.set(ExtensionType::DMLS, Vec::new());
+        if let Some(ruleset) = rules.config.ruleset_to_create()
+            && !extensions.contains(ExtensionType::RULESET)
+        {
+            extensions.set_content(&ruleset);
+        }
         let mut required = extensions.content::<RequiredCapabilities>()?.unwrap_or_default();
-        if !required.extension_types.contains(&ExtensionType::DMLS) {
-            required.extension_types.push(ExtensionType::DMLS);
+        for marker in [ExtensionType::DMLS, ExtensionType::RULESET] {
+            if extensions.contains(marker) && !required.extension_types.contains(&marker) {
+                required.extension_types.push(marker);
+            }
         }
         extensions.set_content(&required);
     }
@@ -88,7 +96,16 @@ pub(crate) fn create(
     let epoch_secret = EpochSecret::random(&suite, rng);
     rules.config.log("leaf_encryption_priv", private.as_bytes());
     rules.config.log("epoch_secret", epoch_secret.as_bytes());
-    let context = first_context(&suite, group_id, extensions, &leaf);
+    let context = GroupContext {
+        version: ProtocolVersion::MLS10,
+        cipher_suite: suite.code(),
+        group_id,
+        epoch: 0,
+        // Known once the leaf is validated.
+        tree_hash: Vec::new(),
+        confirmed_transcript_hash: Vec::new(),
+        extensions,
+    };
     let mut epoch = first_epoch(rules, suite, context, leaf, private, epoch_secret, identity)?;
     rules.config.log("dmls_epoch", epoch.id.as_bytes());
     let group_info = MlsMessage::GroupInfo(Box::new(epoch.group_info(rules, Recipient::Anyone)?));
@@ -96,32 +113,26 @@ pub(crate) fn create(
     Ok(NewGroup { epoch: Box::new(epoch), group_info: group_info.to_bytes() })
 }
 
-fn first_context(suite: &Suite, group_id: Vec<u8>, extensions: Extensions, leaf: &LeafNode) -> GroupContext {
-    GroupContext {
-        version: ProtocolVersion::MLS10,
-        cipher_suite: suite.code(),
-        group_id,
-        epoch: 0,
-        tree_hash: RatchetTree::new(leaf.clone()).tree_hash(suite).to_vec(),
-        confirmed_transcript_hash: Vec::new(),
-        extensions,
-    }
-}
-
 fn first_epoch(
     rules: Rules<'_>,
     suite: Suite,
-    context: GroupContext,
+    mut context: GroupContext,
     leaf: LeafNode,
     private: HpkePrivateKey,
     epoch_secret: EpochSecret,
     identity: &Identity,
 ) -> Result<Epoch, Error> {
-    let tree = RatchetTree::new(leaf);
     // The creator's own leaf must be one that others accept.
-    let validator_context = PublicEpoch::new(suite, context.clone(), tree.clone(), Default::default());
-    let own = tree.leaf(LeafIndex(0)).ok_or(Rule::WelcomeLeaf)?;
-    validator_context.validator(rules, &context.extensions).in_tree(own, LeafIndex(0), Operation::Create)?;
+    let validator = LeafValidator {
+        suite: &suite,
+        group_id: &context.group_id,
+        extensions: &context.extensions,
+        judge: rules.judge,
+        max_lifetime: rules.config.max_lifetime,
+        auth: &*rules.config.authentication,
+    };
+    let tree = RatchetTree::new(validator.in_tree(&leaf, LeafIndex(0), Operation::Create)?);
+    context.tree_hash = tree.tree_hash(&suite).to_vec();
     let expanded = epoch_secret.expand(&suite, rules.config.schedule);
     let (confirmed, _) = expanded.confirm_own(&suite, context);
     let private = PrivateTree::new(LeafIndex(0), private);

@@ -61,19 +61,17 @@ pub(crate) fn join_external(
     let provisional = public.apply_proposals(rules, Committer::Joiner(&template), &list)?;
     let own: LeafIndex = provisional.tree.first_blank();
     let path = NewPath::generate(
-        &suite,
+        &public.validator(rules, &provisional.extensions),
         &provisional.tree,
         own,
         template,
         identity.signer().private(),
-        &public.context.group_id,
-        rules.config.limits.members,
+        public.max_members(rules),
         rng,
-    )?;
+    )
+    .map_err(|error| public.too_many_members(error))?;
     let provisional_context = public.provisional_context(&provisional, &path.tree);
     let update_path = path.encrypt(&suite, &provisional_context.to_bytes(), &[], rng)?;
-    let leaf = path.tree.leaf(own).ok_or(Rule::WelcomeLeaf)?;
-    public.validator(rules, &provisional.extensions).commit(leaf, own, None)?;
     path.tree.check_credential_support()?;
 
     let proposals = proposals.iter().map(|p| ProposalOrRef::Proposal(Box::new(p.clone()))).collect();

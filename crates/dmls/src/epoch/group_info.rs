@@ -2,8 +2,8 @@
 
 use crate::codec::Encode;
 use crate::crypto::{HpkePublicKey, Suite};
-use crate::error::{Error, Rule, Unsupported};
-use crate::extension::{Extensions, ExternalPub};
+use crate::error::{Error, Limit, Rule, Unsupported};
+use crate::extension::{Extensions, ExternalPub, Ruleset};
 use crate::key_schedule::{CommitId, EpochId};
 use crate::message::GroupInfo;
 use crate::registry::{ExtensionType, ProtocolVersion};
@@ -53,7 +53,12 @@ impl GroupInfo {
         }
         check_context_extensions(rules, &context.group_id, &context.extensions)?;
         let bytes = tree.or(self.extensions.data(ExtensionType::RATCHET_TREE)).ok_or(Rule::TreeMissing)?;
-        let tree = RatchetTree::from_bytes(bytes, rules.config.limits.members)?;
+        let max_members = rules.config.limits.members;
+        // Who could not follow the group to the size that it may have would be split off one day.
+        if Ruleset::of(&context.extensions)?.is_some_and(|ruleset| ruleset.members > max_members) {
+            return Err(Limit::TreeSize.into());
+        }
+        let tree = RatchetTree::from_bytes(bytes, max_members)?;
         if tree.tree_hash(&suite) != context.tree_hash {
             return Err(Rule::TreeHash.into());
         }
@@ -71,7 +76,7 @@ impl GroupInfo {
     }
 
     /// An extension of R13 or R15: as long as a hash, if it is there.
-    fn name(&self, suite: &Suite, extension_type: ExtensionType) -> Result<Option<&[u8]>, Rule> {
+    pub(crate) fn name(&self, suite: &Suite, extension_type: ExtensionType) -> Result<Option<&[u8]>, Rule> {
         match self.extensions.data(extension_type) {
             Some(name) if name.len() != suite.nh() => Err(Rule::GroupInfoName),
             name => Ok(name),
@@ -122,8 +127,11 @@ impl Epoch {
         if with_tree {
             extensions.set(ExtensionType::RATCHET_TREE, self.public().tree.to_bytes());
         }
-        let pair = self.secrets.external.key_pair(self.suite())?;
-        extensions.set_content(&ExternalPub { external_pub: pair.public });
+        // Members can derive the key themselves: a Welcome need not offer it. A delivery service passes it on to joiners.
+        if recipient != Recipient::Welcomed && self.public().offers_external_joins(rules.config) {
+            let pair = self.secrets.external.key_pair(self.suite())?;
+            extensions.set_content(&ExternalPub { external_pub: pair.public });
+        }
         if rules.config.wants_extension() {
             extensions.set(ExtensionType::DMLS_EPOCH, self.id.as_bytes().to_vec());
             if let Some(commit_id) = &self.commit_id {

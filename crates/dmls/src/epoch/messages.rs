@@ -2,13 +2,14 @@
 
 use rand_core::CryptoRng;
 
+use crate::codec::Encode;
 use crate::config::Config;
 use crate::error::{Error, Limit, Rule, Usage};
 use crate::framing::{
     AuthenticatedContent, Content, FramedContent, MlsMessage, PrivateMessage, PublicMessage, Sender,
     SenderData, Verified,
 };
-use crate::key_schedule::MembershipKey;
+use crate::key_schedule::{KeySchedule, MembershipKey};
 use crate::registry::WireFormat;
 use crate::secret_tree::{Advance, RatchetLimits, SecretTreeError};
 
@@ -97,7 +98,7 @@ impl Epoch {
 
     /// How our commits and proposals travel.
     pub(crate) fn handshake_format(&self, config: &Config) -> WireFormat {
-        if config.encrypt_handshake { WireFormat::PRIVATE_MESSAGE } else { WireFormat::PUBLIC_MESSAGE }
+        self.public().handshake_format(config)
     }
 
     /// Signs content of ours.
@@ -129,6 +130,7 @@ impl Epoch {
         if content.wire_format == WireFormat::PUBLIC_MESSAGE {
             let message =
                 PublicMessage::protect(suite, &self.secrets.membership_key, content, self.context())?;
+            self.check_size(config, message.encoded_length())?;
             return Ok(Outgoing { message: MlsMessage::PublicMessage(Box::new(message)), advance: None });
         }
         let ratchet = content.content.content.content_type().ratchet();
@@ -144,6 +146,14 @@ impl Epoch {
             &key,
             config.padding,
         )?;
+        self.check_size(config, message.encoded_length())?;
         Ok(Outgoing { message: MlsMessage::PrivateMessage(message), advance: Some(advance) })
+    }
+
+    /// Nobody with our limits would take a larger message.
+    fn check_size(&self, config: &Config, message: usize) -> Result<(), Limit> {
+        // MLSMessage: version and wire format; DMLSMessage: the epoch.
+        let epoch = if config.schedule == KeySchedule::Dmls { self.id.encoded_length() } else { 0 };
+        if 2 + 2 + message + epoch > config.limits.message_size { Err(Limit::MessageSize) } else { Ok(()) }
     }
 }

@@ -13,6 +13,7 @@ mod messages;
 mod process;
 mod proposals;
 mod public;
+mod references;
 mod storage;
 mod summary;
 
@@ -33,7 +34,7 @@ pub(crate) use process::{ProcessedCommit, resolve};
 pub(crate) use proposals::{Committer, Proposed, Provisional};
 pub(crate) use public::{PublicEpoch, Rules};
 pub(crate) use storage::StoredEpoch;
-pub use summary::{Added, CommitSummary, Member};
+pub use summary::{Added, CommitSummary, KnownCommit, Member};
 
 use crate::crypto::{HpkePrivateKey, ProposalRef, SignatureKeyPair, Suite};
 use crate::framing::Sender;

@@ -178,10 +178,11 @@ impl PublicEpoch {
         path: &'c UpdatePath,
     ) -> Result<MergedPath<'c>, Error> {
         let validator = self.validator(rules, &provisional.extensions);
-        validator.commit(&path.leaf_node, committer, provisional.tree.leaf(committer))?;
-        let max_leaves = rules.config.limits.members;
+        let max_leaves = self.max_members(rules);
         let new_leaves = provisional.new_leaves();
-        let merged = path.merge(&self.suite, &provisional.tree, committer, max_leaves, &new_leaves)?;
+        let merged = path
+            .merge(&validator, &provisional.tree, committer, max_leaves, &new_leaves)
+            .map_err(|error| self.too_many_members(error))?;
         merged.tree().check_credential_support()?;
         Ok(merged)
     }

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use crate::credential::Operation;
 use crate::crypto::{KemOutput, ProposalRef};
 use crate::error::{Error, Limit, Rule};
-use crate::extension::{Extensions, RequiredCapabilities};
+use crate::extension::{Extensions, ExternalJoins, RequiredCapabilities};
 use crate::framing::Sender;
-use crate::key_package::KeyPackage;
+use crate::key_package::Recipient;
 use crate::message::{PreSharedKeyId, Proposal, ReInit};
 use crate::tree::{LeafIndex, LeafNode, LeafValidator, RatchetTree};
 
@@ -38,7 +38,7 @@ pub(crate) struct Provisional {
     pub extensions: Extensions,
     pub updated: Vec<LeafIndex>,
     pub removed: Vec<LeafIndex>,
-    pub added: Vec<(LeafIndex, Box<KeyPackage>)>,
+    pub added: Vec<(LeafIndex, Recipient)>,
     pub psks: Vec<PreSharedKeyId>,
     pub external_init: Option<KemOutput>,
     pub reinit: Option<ReInit>,
@@ -80,7 +80,7 @@ impl PublicEpoch {
             {
                 return Err(Rule::NewMemberRefused.into());
             }
-            Proposal::Add(key_package) => key_package.validate(&validator, adding(sender))?,
+            Proposal::Add(key_package) => drop(key_package.validate(&validator, adding(sender))?),
             Proposal::Update(leaf) => {
                 let Sender::Member(index) = sender else { return Err(Rule::ExternalContent.into()) };
                 validator.update(leaf, index, self.member(index)?)?;
@@ -89,12 +89,10 @@ impl PublicEpoch {
                 self.tree.leaf(*removed).ok_or(Rule::RemoveTarget)?;
             }
             Proposal::PreSharedKey(id) => self.check_psk_id(id)?,
-            Proposal::ReInit(reinit) if reinit.version < self.context.version => {
-                return Err(Rule::ReInitVersion.into());
-            }
-            Proposal::ReInit(_) => {}
+            Proposal::ReInit(reinit) => self.check_reinit(reinit)?,
             Proposal::ExternalInit(_) => return Err(Rule::ExternalInitPlace.into()),
             Proposal::GroupContextExtensions(extensions) => {
+                self.check_ruleset_stays(extensions)?;
                 check_context_extensions(rules, &self.context.group_id, extensions)?
             }
         }
@@ -130,7 +128,7 @@ impl PublicEpoch {
         let validator = self.validator(rules, &extensions);
         self.apply_updates(&validator, &mut provisional, list)?;
         self.apply_removes(&mut provisional, list)?;
-        self.apply_adds(&validator, rules.config.limits.members, &mut provisional, list)?;
+        self.apply_adds(&validator, self.max_members(rules), &mut provisional, list)?;
         self.check_result(&provisional, list)?;
         Ok(provisional)
     }
@@ -191,9 +189,14 @@ impl PublicEpoch {
             }
         }
         match (inits, removes) {
-            (1, 0 | 1) => Ok(()),
-            (1, _) => Err(Rule::ExternalProposals),
-            _ => Err(Rule::ExternalInitOnce),
+            (1, 0 | 1) => {}
+            (1, _) => return Err(Rule::ExternalProposals),
+            _ => return Err(Rule::ExternalInitOnce),
+        }
+        match self.ruleset.as_ref().map(|ruleset| ruleset.external_joins) {
+            Some(ExternalJoins::NONE) => Err(Rule::ExternalJoins),
+            Some(ExternalJoins::RESYNC) if removes == 0 => Err(Rule::ExternalJoins),
+            _ => Ok(()),
         }
     }
 
@@ -223,9 +226,7 @@ impl PublicEpoch {
                     provisional.psks.push(id.clone());
                 }
                 Proposal::ReInit(reinit) => {
-                    if reinit.version < self.context.version {
-                        return Err(Rule::ReInitVersion.into());
-                    }
+                    self.check_reinit(reinit)?;
                     provisional.reinit = Some(reinit.clone());
                 }
                 Proposal::ExternalInit(kem_output) => provisional.external_init = Some(kem_output.clone()),
@@ -233,6 +234,7 @@ impl PublicEpoch {
                     if std::mem::replace(&mut replaced, true) {
                         return Err(Rule::RepeatedGroupContextExtensions.into());
                     }
+                    self.check_ruleset_stays(extensions)?;
                     check_context_extensions(rules, &self.context.group_id, extensions)?;
                     provisional.extensions = extensions.clone();
                 }
@@ -250,8 +252,8 @@ impl PublicEpoch {
     ) -> Result<(), Error> {
         for proposed in list {
             if let (Proposal::Update(leaf), Sender::Member(index)) = (proposed.proposal, proposed.sender) {
-                validator.update(leaf, index, self.member(index)?)?;
-                provisional.tree = provisional.tree.update(index, (**leaf).clone());
+                let leaf = validator.update(leaf, index, self.member(index)?)?;
+                provisional.tree = provisional.tree.update(index, leaf);
                 provisional.updated.push(index);
             }
         }
@@ -278,14 +280,15 @@ impl PublicEpoch {
     ) -> Result<(), Error> {
         for proposed in list {
             if let Proposal::Add(key_package) = proposed.proposal {
-                key_package.validate(validator, adding(proposed.sender))?;
+                let valid = key_package.validate(validator, adding(proposed.sender))?;
                 // A client is recognised by its signature key.
                 if provisional.tree.has_signature_key(&key_package.leaf_node.signature_key) {
                     return Err(Rule::RepeatedClient.into());
                 }
-                let (tree, leaf) = provisional.tree.add(key_package.leaf_node.clone(), max_members)?;
+                let added = provisional.tree.add(valid.leaf, max_members);
+                let (tree, leaf) = added.map_err(|limit| self.too_many_members(limit.into()))?;
                 provisional.tree = tree;
-                provisional.added.push((leaf, key_package.clone()));
+                provisional.added.push((leaf, valid.recipient));
             }
         }
         Ok(())

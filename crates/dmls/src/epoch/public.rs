@@ -3,11 +3,15 @@
 use crate::config::Config;
 use crate::credential::{Operation, Presented};
 use crate::crypto::{SignaturePublicKey, Suite, Tag};
-use crate::error::{Error, Rule};
-use crate::extension::{ExternalSender, ExternalSenders};
+use crate::error::{Error, Limit, Rule};
+use crate::extension::{
+    Extensions, ExternalJoins, ExternalSender, ExternalSenders, HandshakeFormat, RequiredCapabilities,
+    Ruleset,
+};
 use crate::framing::{AuthenticatedContent, Content, FramedContent, Sender, Verified};
 use crate::key_schedule::{GroupContext, confirmed_transcript_hash, interim_transcript_hash};
-use crate::message::Proposal;
+use crate::message::{Proposal, ReInit};
+use crate::registry::{ExtensionType, WireFormat};
 use crate::time::Time;
 use crate::tree::{Judge, LeafIndex, LeafNode, LeafValidator, RatchetTree};
 
@@ -21,6 +25,8 @@ pub(crate) struct PublicEpoch {
     pub tree: RatchetTree,
     pub confirmation_tag: Tag,
     pub interim_transcript_hash: Vec<u8>,
+    /// What its children are judged by, if the group has one (R16).
+    pub ruleset: Option<Ruleset>,
 }
 
 /// What validation depends on besides the group: the application's decisions, and for whom we judge.
@@ -45,7 +51,79 @@ impl<'a> Rules<'a> {
 impl PublicEpoch {
     pub(crate) fn new(suite: Suite, context: GroupContext, tree: RatchetTree, confirmation_tag: Tag) -> Self {
         let interim = interim_transcript_hash(&suite, &context.confirmed_transcript_hash, &confirmation_tag);
-        Self { suite, context, tree, confirmation_tag, interim_transcript_hash: interim }
+        // It was read when the context was accepted, and never changes.
+        let ruleset = Ruleset::of(&context.extensions).ok().flatten();
+        Self { suite, context, tree, confirmation_tag, interim_transcript_hash: interim, ruleset }
+    }
+
+    /// The most leaves that a tree may have: as the ruleset says, the same for all; else as this client says.
+    pub(crate) fn max_members(&self, rules: Rules<'_>) -> u32 {
+        self.ruleset.as_ref().map_or(rules.config.limits.members, |ruleset| ruleset.members)
+    }
+
+    /// Whose fault a tree is that would have more leaves: with a ruleset, that of whoever makes it.
+    pub(crate) fn too_many_members(&self, error: Error) -> Error {
+        match error {
+            Error::Limit(Limit::TreeSize) if self.ruleset.is_some() => Rule::Members.into(),
+            error => error,
+        }
+    }
+
+    /// How members' commits and proposals travel.
+    pub(crate) fn handshake_format(&self, config: &Config) -> WireFormat {
+        let is_private = match &self.ruleset {
+            Some(ruleset) => ruleset.handshake == HandshakeFormat::PRIVATE,
+            None => config.encrypt_handshake,
+        };
+        if is_private { WireFormat::PRIVATE_MESSAGE } else { WireFormat::PUBLIC_MESSAGE }
+    }
+
+    /// Whether a GroupInfo offers external joins.
+    pub(crate) fn offers_external_joins(&self, config: &Config) -> bool {
+        let none = |ruleset: &Ruleset| ruleset.external_joins == ExternalJoins::NONE;
+        self.ruleset.as_ref().map_or(config.offer_external_joins, |ruleset| !none(ruleset))
+    }
+
+    /// A group has one ruleset, or none, as long as it lives (R16).
+    pub(crate) fn check_ruleset_stays(&self, extensions: &Extensions) -> Result<(), Rule> {
+        // Whoever drops the extension of R9 breaks another rule.
+        let is_marked = |extensions: &Extensions| extensions.contains(ExtensionType::DMLS);
+        let ruleset = |extensions: &Extensions| extensions.data(ExtensionType::RULESET).map(<[u8]>::to_vec);
+        let both_marked = is_marked(&self.context.extensions) && is_marked(extensions);
+        if both_marked && ruleset(&self.context.extensions) != ruleset(extensions) {
+            return Err(Rule::Ruleset);
+        }
+        Ok(())
+    }
+
+    /// The successor keeps the extension of R9 and has a ruleset, if this group has them. Refused on receipt too: who made the
+    /// successor without would use another key schedule than its members, and this group has ended by then.
+    pub(crate) fn check_reinit(&self, reinit: &ReInit) -> Result<(), Rule> {
+        if reinit.version < self.context.version {
+            return Err(Rule::ReInitVersion);
+        }
+        let required = reinit.extensions.content::<RequiredCapabilities>();
+        let required = required.map_err(|_| Rule::ExtensionContent)?.unwrap_or_default();
+        let is_marked = self.context.extensions.contains(ExtensionType::DMLS);
+        for kept in [ExtensionType::DMLS, ExtensionType::RULESET].into_iter().filter(|_| is_marked) {
+            let has = reinit.extensions.contains(kept) && required.extension_types.contains(&kept);
+            if self.context.extensions.contains(kept) && !has {
+                return Err(Rule::ReInitExtensions);
+            }
+        }
+        Ok(())
+    }
+
+    /// The ruleset says how members' commits and proposals are framed. What comes from outside is never encrypted.
+    fn check_format(&self, content: &AuthenticatedContent) -> Result<(), Rule> {
+        let Some(ruleset) = &self.ruleset else { return Ok(()) };
+        let is_handshake = !matches!(content.content.content, Content::Application(_));
+        let is_private = content.wire_format == WireFormat::PRIVATE_MESSAGE;
+        let should_be = ruleset.handshake == HandshakeFormat::PRIVATE;
+        if matches!(content.content.sender, Sender::Member(_)) && is_handshake && is_private != should_be {
+            return Err(Rule::HandshakeFormat);
+        }
+        Ok(())
     }
 
     /// The member at a leaf.
@@ -54,11 +132,7 @@ impl PublicEpoch {
     }
 
     /// The validator of leaves in this group, under the extensions of a given epoch of it.
-    pub(crate) fn validator<'a>(
-        &'a self,
-        rules: Rules<'a>,
-        extensions: &'a crate::extension::Extensions,
-    ) -> LeafValidator<'a> {
+    pub(crate) fn validator<'a>(&'a self, rules: Rules<'a>, extensions: &'a Extensions) -> LeafValidator<'a> {
         LeafValidator {
             suite: &self.suite,
             group_id: &self.context.group_id,
@@ -98,6 +172,7 @@ impl PublicEpoch {
     /// Checks that content belongs to this epoch and that its sender signed it.
     pub(crate) fn verify(&self, content: AuthenticatedContent) -> Result<Verified, Rule> {
         self.check_place(&content.content.group_id, content.content.epoch)?;
+        self.check_format(&content)?;
         let key = self.sender_key(&content.content)?;
         content.verify(&self.suite, &key, &self.context)
     }
@@ -128,26 +203,19 @@ impl PublicEpoch {
         mut provisional: GroupContext,
         commit: &AuthenticatedContent,
     ) -> GroupContext {
-        provisional.confirmed_transcript_hash = confirmed_transcript_hash(
-            &self.suite,
-            &self.interim_transcript_hash,
-            commit.wire_format,
-            &commit.content,
-            &commit.auth.signature,
-        );
+        let input = commit.transcript_input();
+        provisional.confirmed_transcript_hash =
+            confirmed_transcript_hash(&self.suite, &self.interim_transcript_hash, &input);
         provisional
     }
 }
 
-/// Decodes and checks what a GroupContext may hold (RFC 9420 s13.4, s11.1; R9).
+/// Decodes and checks what a GroupContext may hold (RFC 9420 s13.4, s11.1; R9, R16).
 pub(crate) fn check_context_extensions(
     rules: Rules<'_>,
     group_id: &[u8],
-    extensions: &crate::extension::Extensions,
+    extensions: &Extensions,
 ) -> Result<(), Error> {
-    use crate::extension::RequiredCapabilities;
-    use crate::registry::ExtensionType;
-
     for wrong in [ExtensionType::APPLICATION_ID, ExtensionType::RATCHET_TREE, ExtensionType::EXTERNAL_PUB] {
         if extensions.contains(wrong) {
             return Err(Rule::ExtensionContent.into());
@@ -174,9 +242,12 @@ pub(crate) fn check_context_extensions(
         Some(_) => return Err(Rule::ExtensionContent.into()),
         None => false,
     };
-    let required = required.is_some_and(|r| r.extension_types.contains(&ExtensionType::DMLS));
-    if marked != config.wants_extension() || marked && !required {
+    let required = required.unwrap_or_default().extension_types;
+    if marked != config.wants_extension() || marked && !required.contains(&ExtensionType::DMLS) {
         return Err(Rule::KeySchedule.into());
+    }
+    if Ruleset::of(extensions)?.is_some() && !required.contains(&ExtensionType::RULESET) {
+        return Err(Rule::Ruleset.into());
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use crate::codec::{Decode, DecodeError, Encode, Reader};
-use crate::crypto::{Secret, SignatureKeyPair, Suite, Tag};
+use crate::crypto::{Secret, SignatureKeyPair, Suite, Tag, to_secret_bytes};
 use crate::error::{Error, RecordsError};
 use crate::framing::Sender;
 use crate::key_schedule::{CommitId, EpochId, EpochSecrets, GroupContext, NextInit, SenderDataSecret};
@@ -17,42 +17,30 @@ use crate::tree::{LeafIndex, PrivateTree, RatchetTree};
 
 use super::{Epoch, PublicEpoch, Reading, StoredProposal};
 
-/// Memory that is erased and does not grow while it is written, for all but unusual epochs.
-fn buffer() -> Zeroizing<Vec<u8>> {
-    Zeroizing::new(Vec::with_capacity(4096))
-}
-
 const EPOCH: &str = "an epoch";
 
 impl Reading {
-    fn encode_fixed(&self, out: &mut Vec<u8>) {
-        self.public.context.encode(out);
-        self.public.confirmation_tag.encode(out);
-        self.own_leaf.encode(out);
-        self.sender_data.encode(out);
+    fn fixed(&self) -> [&dyn Encode; 4] {
+        [&self.public.context, &self.public.confirmation_tag, &self.own_leaf, &self.sender_data]
     }
 
     /// The fixed part of an epoch that can only be read.
     pub(crate) fn record(&self) -> Zeroizing<Vec<u8>> {
-        let mut out = buffer();
-        false.encode(&mut out);
-        self.encode_fixed(&mut out);
-        out
+        let mut parts: Vec<&dyn Encode> = vec![&false];
+        parts.extend(self.fixed());
+        to_secret_bytes(&parts)
     }
 }
 
 impl Epoch {
     /// The fixed part of an epoch.
     pub(crate) fn record(&self) -> Zeroizing<Vec<u8>> {
-        let mut out = buffer();
-        true.encode(&mut out);
-        self.reading.encode_fixed(&mut out);
-        self.secrets.encode(&mut out);
-        self.private.encode(&mut out);
-        self.signer.private().encode(&mut out);
-        self.reinit.encode(&mut out);
-        self.commit_id.encode(&mut out);
-        out
+        let mut parts: Vec<&dyn Encode> = vec![&true];
+        parts.extend(self.reading.fixed());
+        let processing: [&dyn Encode; 5] =
+            [&self.secrets, &self.private, self.signer.private(), &self.reinit, &self.commit_id];
+        parts.extend(processing);
+        to_secret_bytes(&parts)
     }
 }
 
@@ -146,16 +134,7 @@ impl StoredProcessing {
 
 impl StoredProposal {
     pub(crate) fn record(&self) -> Zeroizing<Vec<u8>> {
-        let mut out = buffer();
-        self.proposal.encode(&mut out);
-        self.sender.encode(&mut out);
-        self.order.encode(&mut out);
-        self.own_update.is_some().encode(&mut out);
-        if let Some(private) = &self.own_update {
-            private.encode(&mut out);
-        }
-        self.message.encode(&mut out);
-        out
+        to_secret_bytes(&[&self.proposal, &self.sender, &self.order, &self.own_update, &self.message])
     }
 
     pub(crate) fn from_record(bytes: &[u8]) -> Result<Self, RecordsError> {
@@ -164,7 +143,7 @@ impl StoredProposal {
                 proposal: Proposal::decode(r)?,
                 sender: Sender::decode(r)?,
                 order: u32::decode(r)?,
-                own_update: bool::decode(r)?.then(|| Decode::decode(r).map(Arc::new)).transpose()?,
+                own_update: Decode::decode(r)?,
                 message: Decode::decode(r)?,
             })
         };

@@ -163,6 +163,14 @@ impl Content {
         }
     }
 
+    pub(crate) fn body_length(&self) -> usize {
+        match self {
+            Self::Application(data) => data.encoded_length(),
+            Self::Proposal(proposal) => proposal.encoded_length(),
+            Self::Commit(commit) => commit.encoded_length(),
+        }
+    }
+
     pub(crate) fn decode_body(content_type: ContentType, r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         match content_type {
             ContentType::Application => Vec::decode(r).map(Self::Application),
@@ -205,6 +213,10 @@ impl FramedContentAuthData {
         if let Some(tag) = &self.confirmation_tag {
             tag.encode(out);
         }
+    }
+
+    pub(crate) fn encoded_length(&self) -> usize {
+        self.signature.encoded_length() + self.confirmation_tag.as_ref().map_or(0, Tag::encoded_length)
     }
 
     pub(crate) fn decode(content_type: ContentType, r: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -262,6 +274,18 @@ impl AuthenticatedContent {
         let tbs = to_be_signed(wire_format, &content, context);
         let signature = suite.sign_with_label(key, "FramedContentTBS", &tbs)?;
         Ok(Self { wire_format, content, auth: FramedContentAuthData { signature, confirmation_tag: None } })
+    }
+
+    /// ConfirmedTranscriptHashInput (RFC 9420 s8.2).
+    ///
+    /// ```text
+    /// struct { WireFormat wire_format; FramedContent content; opaque signature<V>; } ConfirmedTranscriptHashInput;
+    /// ```
+    pub(crate) fn transcript_input(&self) -> Vec<u8> {
+        let mut input = self.wire_format.to_bytes();
+        self.content.encode(&mut input);
+        self.auth.signature.encode(&mut input);
+        input
     }
 
     /// Checks the signature against the key of its sender.

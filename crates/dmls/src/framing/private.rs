@@ -1,5 +1,7 @@
 //! PrivateMessage (RFC 9420 s6.3).
 
+use zeroize::Zeroizing;
+
 use crate::codec::{Encode, Reader, wire_struct};
 use crate::crypto::{CryptoError, Secret, Suite};
 use crate::error::Rule;
@@ -70,10 +72,13 @@ impl PrivateMessage {
         let mut aad = sender_data_aad.clone();
         framed.authenticated_data.encode(&mut aad);
 
-        let mut plaintext = zeroize::Zeroizing::new(Vec::new());
+        let length = framed.content.body_length() + content.auth.encoded_length();
+        let padded = length.next_multiple_of(padding.max(1));
+        // It doesn't grow, so it leaves no copies behind.
+        let mut plaintext = Zeroizing::new(Vec::with_capacity(padded));
         framed.content.encode_body(&mut plaintext);
         content.auth.encode(&mut plaintext);
-        let padded = plaintext.len().next_multiple_of(padding.max(1));
+        debug_assert_eq!(plaintext.len(), length);
         plaintext.resize(padded, 0);
 
         let nonce = guarded(&key.nonce, sender_data.reuse_guard);

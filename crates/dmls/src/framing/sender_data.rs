@@ -32,6 +32,9 @@ impl Decode for SenderData {
 }
 
 /// Key and nonce come from the secret and the first Nh bytes of the message's ciphertext.
+///
+/// So each message has a key of its own for its 12 bytes of sender data, and no count of messages is needed: two have the
+/// same key if their samples collide, "the probability of collision is no more than 2^-128" (RFC 9420 s16.3).
 pub(crate) fn sender_data_keys(
     suite: &Suite,
     secret: &SenderDataSecret,

@@ -43,12 +43,22 @@ pub use start::{ExternalJoinOptions, Founding};
 pub use step::Step;
 
 #[cfg(feature = "vectors")]
+#[cfg(test)]
+pub(crate) use changes::close_record;
 pub(crate) use {
     branch::PendingCommit,
     effect::Effect,
     receive::next_proposal_order,
     start::{Root, joiner_psk},
     step::Decision,
+};
+/// Shared with observers.
+pub(crate) use {
+    branch::choice_in,
+    changes::{Key, Kind},
+    load::{FORMAT, Records, decode_record},
+    receive::decode as decode_message,
+    tree_store::{TreeStore, TreeUses},
 };
 
 use crate::config::Config;
@@ -64,7 +74,6 @@ use graph::Graph;
 use held::HeldMessages;
 use removal::Removal;
 use retention::Moved;
-use tree_store::TreeStore;
 
 /// One client's view of a group.
 ///

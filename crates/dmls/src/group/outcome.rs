@@ -332,11 +332,12 @@ pub struct SentCommit {
     pub message: Vec<u8>,
     /// What it does.
     pub commit: CommitSummary,
+    /// Stored proposals that could not be in it, each with the reason.
+    pub left_out: Vec<(ProposalRef, Error)>,
 }
 
 /// What a delivery service takes of a commit ([`crate::Group::bundle`]): it gives the Welcome to those who join when it accepts the commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Bundle {
     /// The commit, as it is sent.
     pub commit: Vec<u8>,

@@ -11,12 +11,13 @@ use crate::error::{Error, Limit, Usage};
 use crate::extension::Extensions;
 use crate::forks::Edge;
 use crate::framing::{Content, MlsMessage, Sender};
+use crate::identity::Identity;
 use crate::key_package::KeyPackage;
 use crate::key_schedule::{ChildInput, CommitId, EpochId, KeySchedule};
 use crate::message::{PreSharedKeyId, Proposal, ProposalOrRef, Psk, ReInit};
 use crate::registry::WireFormat;
 use crate::time::Time;
-use crate::tree::{LeafIndex, LeafNodeSource, LeafPlace};
+use crate::tree::{LeafIndex, LeafPlace, new_update};
 
 use super::branch::PendingCommit;
 use super::effect::Effect;
@@ -62,6 +63,7 @@ pub struct CommitBuilder<'g> {
     psks: Vec<Psk>,
     references: Option<Vec<ProposalRef>>,
     authenticated_data: Vec<u8>,
+    identity: Option<Identity>,
     omit_path: bool,
 }
 
@@ -89,6 +91,9 @@ impl<'g> MessageBuilder<'g, '_> {
         // RFC 9420 s12.4: whoever saw proposals must commit before it sends application data.
         if !epoch.proposals.is_empty() {
             return Err(Usage::ProposalsPending.into());
+        }
+        if data.len().saturating_add(authenticated_data.len()) > group.config.limits.message_size {
+            return Err(Limit::MessageSize.into());
         }
         let content = Content::Application(data.to_vec());
         let content = epoch.sign(WireFormat::PRIVATE_MESSAGE, authenticated_data, content)?;
@@ -135,13 +140,10 @@ impl Group {
     ) -> Result<Step<'_, SentProposal>, Error> {
         let epoch = self.head_epoch();
         let own = epoch.own_leaf();
-        let mut leaf = epoch.public().member(own)?.clone();
-        let pair = self.suite.generate_key_pair(rng)?;
-        leaf.encryption_key = pair.public;
-        leaf.source = LeafNodeSource::Update;
+        let template = epoch.public().member(own)?.clone();
         let place = LeafPlace { group_id: &self.group_id, leaf: own };
-        leaf.sign(&self.suite, epoch.signer.private(), place)?;
-        let private = Arc::new(pair.private);
+        let (leaf, private) = new_update(&self.suite, place, template, epoch.signer.private(), rng)?;
+        let private = Arc::new(private);
         self.config.log("proposer_leaf_encryption_priv", private.as_bytes());
         self.propose_with(Proposal::Update(Box::new(leaf)), Some(private), now, rng)
     }
@@ -219,6 +221,7 @@ impl Group {
             psks: Vec::new(),
             references: None,
             authenticated_data: Vec::new(),
+            identity: None,
             omit_path: false,
         }
     }
@@ -236,6 +239,13 @@ impl<'g> CommitBuilder<'g> {
     /// Commits in another epoch than the head.
     pub fn at(mut self, epoch: &EpochId) -> Self {
         self.epoch = epoch.clone();
+        self
+    }
+
+    /// Changes who we are: credential, signature key, capabilities and leaf extensions from the next epoch on. The commit itself is
+    /// still signed with the old key.
+    pub fn identity(mut self, identity: Identity) -> Self {
+        self.identity = Some(identity);
         self
     }
 
@@ -293,12 +303,12 @@ impl<'g> CommitBuilder<'g> {
     /// Decides about the commit. Persisted, it is pending: its epoch begins when it is confirmed. Send it to the delivery
     /// service, or [`Group::bundle`].
     pub fn stage(self, now: Time, rng: &mut dyn CryptoRng) -> Result<Step<'g, SentCommit>, Error> {
-        let (group, pending, advance) = self.make(now, rng)?;
+        let (group, pending, advance, left_out) = self.make(now, rng)?;
         let staged = group.pending.values().filter(|pending| !pending.given_up).count();
         if staged >= group.config.limits.pending {
             return Err(Limit::Pending.into());
         }
-        let sent = pending.sent();
+        let sent = SentCommit { left_out, ..pending.sent() };
         let effect = Effect::Pending(sent.id.clone(), Box::new(pending));
         Ok(Decision::new(sent, advance.into_iter().chain([effect]).collect()).into_step(group))
     }
@@ -306,8 +316,8 @@ impl<'g> CommitBuilder<'g> {
     /// Stages and confirms in one step, for those who have no delivery service to ask. Persist it before you send the commit:
     /// whoever publishes first and confirms later can lose its own branch.
     pub fn stage_confirmed(self, now: Time, rng: &mut dyn CryptoRng) -> Result<Step<'g, Committed>, Error> {
-        let (group, pending, advance) = self.make(now, rng)?;
-        let sent = pending.sent();
+        let (group, pending, advance, left_out) = self.make(now, rng)?;
+        let sent = SentCommit { left_out, ..pending.sent() };
         let decision = group.decide_at_once(pending)?.after(advance);
         Ok(decision.map(|epoch| Committed { sent, epoch }).into_step(group))
     }
@@ -316,8 +326,9 @@ impl<'g> CommitBuilder<'g> {
         self,
         now: Time,
         rng: &mut dyn CryptoRng,
-    ) -> Result<(&'g mut Group, PendingCommit, Option<Effect>), Error> {
-        let Self { group, epoch, mut proposals, psks, references, authenticated_data, omit_path } = self;
+    ) -> Result<(&'g mut Group, PendingCommit, Option<Effect>, Vec<(ProposalRef, Error)>), Error> {
+        let Self { group, epoch, mut proposals, psks, references, authenticated_data, identity, omit_path } =
+            self;
         group.check_member()?;
         for psk in psks {
             proposals.push(Proposal::PreSharedKey(group.fresh_psk_id(psk, rng)));
@@ -331,12 +342,12 @@ impl<'g> CommitBuilder<'g> {
             proposals,
             references,
             authenticated_data: authenticated_data.clone(),
+            identity,
             omit_path,
         };
         let staged = group
             .with_psks(&parent.id, |psks| parent.stage_commit(rules, request, psks, rng))
             .map_err(Error::refused)?;
-        let commit_id = group.commit_id(&staged.message);
         let references = references_of(&staged.message);
         let removes: Vec<_> = staged.summary.removed.iter().map(|member| member.leaf).collect();
         let pending = PendingCommit {
@@ -345,7 +356,7 @@ impl<'g> CommitBuilder<'g> {
             welcome: staged.welcome.map(|welcome| MlsMessage::Welcome(welcome).to_bytes()),
             parent: Some(parent.id.clone()),
             edge: Edge {
-                commit: commit_id,
+                commit: staged.id,
                 tag: staged.child.public().confirmation_tag.clone(),
                 committer: Some(parent.own_leaf()),
                 removes,
@@ -358,7 +369,7 @@ impl<'g> CommitBuilder<'g> {
             epoch: staged.child,
         };
         let advance = staged.advance.map(|advance| Effect::Advance(parent.id.clone(), advance));
-        Ok((group, pending, advance))
+        Ok((group, pending, advance, staged.left_out))
     }
 }
 
@@ -369,6 +380,7 @@ impl PendingCommit {
             epoch: self.epoch.id.clone(),
             message: self.message.clone(),
             commit: self.commit.clone(),
+            left_out: Vec::new(),
         }
     }
 }

@@ -201,7 +201,7 @@ impl Group {
         let suite = *epoch.suite();
         let group_id = epoch.context().group_id.clone();
         let id = epoch.id.clone();
-        let (number, choice) = (epoch.context().epoch, choice_in(&epoch.context().extensions));
+        let (number, choice) = (epoch.context().epoch, choice_in(epoch.public()));
         let edge = edge_to(&epoch);
         let node = Node::new(root.commit, now, epoch);
         let edge = root.edge.unwrap_or(edge);

@@ -44,10 +44,7 @@ wire_struct!(GroupSecrets { joiner_secret, path_secret, psks });
 impl GroupSecrets {
     /// The encoding, as a secret of its own.
     pub(crate) fn to_secret(&self) -> Secret {
-        // Enough room for all, so that no growing leaves a copy behind.
-        let mut out = Vec::with_capacity(256 + 512 * self.psks.len());
-        self.encode(&mut out);
-        Secret::new(out)
+        Secret::encoding(&[self])
     }
 }
 

@@ -74,7 +74,7 @@ pub(crate) enum SecretTreeError {
     TooOld,
     /// The generation is further ahead than [`RatchetLimits::max_forward`].
     TooFarAhead,
-    /// All 2^32 generations were used.
+    /// As many messages were encrypted as the AEAD allows in one epoch.
     Exhausted,
 }
 
@@ -85,7 +85,7 @@ impl fmt::Display for SecretTreeError {
             Self::KeyUsed => "the message key was used already",
             Self::TooOld => "the message key was dropped: the message is too old",
             Self::TooFarAhead => "the generation is too far ahead of the ratchet",
-            Self::Exhausted => "all generations of the ratchet were used",
+            Self::Exhausted => "the ratchet has encrypted as much as the AEAD allows in one epoch",
         })
     }
 }

@@ -27,6 +27,16 @@ pub(crate) struct RatchetLimits {
     pub(crate) max_kept: usize,
 }
 
+/// How many messages a sender encrypts with one ratchet, in one epoch.
+///
+/// "During each epoch, senders MUST NOT encrypt more data than permitted by the security bounds of the AEAD scheme used"
+/// (RFC 9420 s15.2). Each key encrypts one message, so the bound is that for many keys: for AES-GCM it grows with the
+/// blocks under all keys times the most blocks under any one key, over 2^127. A message has at most 2^26 blocks (a
+/// vector of MLS ends at 2^30 bytes): with 2^24 messages an attacker's advantage stays below 2^(24 + 26 + 26 - 127) =
+/// 2^-51, with the default `Limits::message_size` far below. Of the receiver nothing is asked: it can't tell what others
+/// encrypted.
+const MAX_SENT: u32 = 1 << 24;
+
 /// The key and nonce of one message. The nonce still lacks the reuse guard (RFC 9420 s6.3.1).
 pub(crate) struct MessageKey {
     pub(crate) key: Secret,
@@ -77,7 +87,8 @@ impl Ratchet {
 
     /// The next key to send with, and the ratchet without it.
     pub(super) fn take_next(&self, suite: &Suite) -> Result<(u32, MessageKey, Self), SecretTreeError> {
-        let (next, secret) = self.head.as_ref().ok_or(SecretTreeError::Exhausted)?;
+        let head = self.head.as_ref().filter(|(next, _)| *next < MAX_SENT);
+        let (next, secret) = head.ok_or(SecretTreeError::Exhausted)?;
         let (key, after) = self.forward(suite, *next, secret, *next, usize::MAX);
         Ok((*next, key, after))
     }

@@ -265,8 +265,7 @@ fn the_last_generation() {
     let mut tree = SecretTree::from_records(1, records).unwrap();
     let far = RatchetLimits { max_forward: u32::MAX, max_kept: usize::MAX };
 
-    let (generation, _, advance) = tree.next_key(&suite(), leaf, KINDS[0]).unwrap();
-    assert_eq!(generation, u32::MAX);
+    let (_, advance) = tree.key(&suite(), leaf, KINDS[0], u32::MAX, far).unwrap();
     tree.apply(advance);
     assert_eq!(tree.next_key(&suite(), leaf, KINDS[0]).err(), Some(SecretTreeError::Exhausted));
     for generation in [0, u32::MAX - 1, u32::MAX] {
@@ -282,6 +281,23 @@ fn the_last_generation() {
     tree.apply(advance);
     let dropped = tree.key(&suite(), leaf, KINDS[1], 0, LIMITS);
     assert_eq!(dropped.err(), Some(SecretTreeError::TooOld), "only {} are kept", LIMITS.max_kept);
+}
+
+/// RFC 9420 s15.2: senders stop at the bound of the AEAD, receivers don't.
+#[test]
+fn a_sender_stops_at_the_bound_of_the_aead() {
+    let fresh = Ratchet::new(encryption_secret()).record().to_vec();
+    let mut last = fresh.clone();
+    last[1..5].copy_from_slice(&((1u32 << 24) - 1).to_be_bytes());
+    let leaf = LeafIndex(0);
+    let records = [(RecordKey::Ratchet(leaf, KINDS[0]), last), (RecordKey::Ratchet(leaf, KINDS[1]), fresh)];
+    let mut tree = SecretTree::from_records(1, records).unwrap();
+    let (generation, _, advance) = tree.next_key(&suite(), leaf, KINDS[0]).unwrap();
+    assert_eq!(generation, (1 << 24) - 1);
+    tree.apply(advance);
+    assert_eq!(tree.next_key(&suite(), leaf, KINDS[0]).err(), Some(SecretTreeError::Exhausted));
+    assert!(tree.key(&suite(), leaf, KINDS[0], 1 << 24, LIMITS).is_ok());
+    assert!(tree.next_key(&suite(), leaf, KINDS[1]).is_ok());
 }
 
 #[test]

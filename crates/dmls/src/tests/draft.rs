@@ -1,11 +1,14 @@
 //! The draft.
 
 use super::refusals;
-use super::world::{BOB, NOW, World, records};
+use super::world::{BOB, MALLORY, NOW, World, anyone_may_join};
 use crate::codec::{Decode, Encode};
-use crate::group::{DmlsMessage, Group, Outcome};
+use crate::extension::{ExternalJoins, Ruleset};
+use crate::framing::Sender;
+use crate::group::{DmlsMessage, Outcome};
 use crate::key_schedule::{EpochId, KeySchedule};
-use crate::message::Proposal;
+use crate::message::{Proposal, ReInit};
+use crate::registry::{ExtensionType, ProtocolVersion, WireFormat};
 
 refusals! { RULES:
     another_key_schedule => KeySchedule, |world| {
@@ -13,12 +16,38 @@ refusals! { RULES:
         world.config.schedule = KeySchedule::Rfc9420;
         world.join(&own, welcome).unwrap_err()
     };
+    another_ruleset => Ruleset, |world| {
+        let mut extensions = world.alice.head().context_extensions().unwrap().clone();
+        extensions.set_content(&Ruleset { external_joins: ExternalJoins::NONE, ..Ruleset::default() });
+        world.refused_commit([Proposal::GroupContextExtensions(extensions)])
+    };
+    external_join_of_a_newcomer => ExternalJoins, |world| {
+        world.refused_newcomer(ExternalJoins::RESYNC)
+    };
+    proposal_in_the_other_format => HandshakeFormat, |world| {
+        let framed = world.framed(Sender::Member(MALLORY), Proposal::Remove(BOB).into());
+        let content = world.signed(WireFormat::PRIVATE_MESSAGE, framed, world.mallory_key());
+        let message = world.private(content);
+        world.refused(&world.wrap(message))
+    };
+    too_many_members => Members, |world| {
+        *world = World::ruled(Ruleset { members: 3, ..Ruleset::default() });
+        let key_package = world.key_package().key_package().clone();
+        world.refused_commit([Proposal::Add(Box::new(key_package))])
+    };
+    successor_with_another_key_schedule => ReInitExtensions, |world| {
+        let mut extensions = world.alice.head().context_extensions().unwrap().clone();
+        extensions.remove(ExtensionType::DMLS);
+        let (version, cipher_suite) = (ProtocolVersion::MLS10, world.suite().code());
+        let reinit = ReInit { group_id: b"next".to_vec(), version, cipher_suite, extensions };
+        world.refused_commit([Proposal::ReInit(reinit)])
+    };
     epoch_id_of_another_length => EpochIdLength, |world| {
         let message = renamed(world, EpochId::from(vec![0; 31]));
         world.refused(&message)
     };
     epoch_id_of_another_epoch => EpochHeader, |world| {
-        let first = world.alice.epochs()[0].id.clone();
+        let first = world.alice.epochs().next().unwrap().id().clone();
         let message = renamed(world, first);
         world.refused(&message)
     };
@@ -36,8 +65,7 @@ fn renamed(world: &World, dmls_epoch: EpochId) -> Vec<u8> {
 
 /// Alice processes a commit of Mallory's; Mallory encrypts the same one again.
 fn commit_sealed_twice(world: &mut World) -> Vec<u8> {
-    world.config.encrypt_handshake = true;
-    world.mallory = Group::load(&records(&world.mallory), world.config.clone()).unwrap();
+    *world = World::with(anyone_may_join());
     let sent = world.mallory.commit().stage(NOW, &mut world.rng).unwrap().apply_unsaved();
     let message = DmlsMessage::from_bytes(&sent.message).unwrap().message;
     let opened = world.alice.head_epoch().open(&world.config, message).unwrap();
@@ -45,7 +73,6 @@ fn commit_sealed_twice(world: &mut World) -> Vec<u8> {
     let message = world.private(opened.content.get().clone());
     world.wrap(message)
 }
-
 /// The header is not authenticated, so one message can come under any number of them.
 #[test]
 fn an_observer_remembers_no_headers_of_duplicates() {

@@ -1,7 +1,7 @@
 //! Framing (RFC 9420 s6).
 
 use super::refusals;
-use super::world::{BOB, MALLORY, NOBODY, NOW, World, commit};
+use super::world::{BOB, MALLORY, NOBODY, NOW, World, anyone_may_join, commit};
 use crate::codec::Encode;
 use crate::credential::Credential;
 use crate::error::{Error, Rule};
@@ -87,6 +87,7 @@ refusals! { RULES:
         refused_private(world, message)
     };
     message_key_of_a_commit_was_used => MessageKeyUsed, |world| {
+        *world = World::with(anyone_may_join());
         let [proposal, commit] = [Proposal::Remove(BOB).into(), commit([]).into()].map(|content| {
             let framed = world.framed(Sender::Member(MALLORY), content);
             let content = world.signed(WireFormat::PRIVATE_MESSAGE, framed, world.mallory_key());

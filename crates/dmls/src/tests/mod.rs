@@ -8,7 +8,10 @@ mod draft;
 mod framing;
 mod growth;
 mod joining;
+mod leaves;
 mod redaction;
+mod references;
+mod rulesets;
 mod world;
 
 use crate::error::Rule;
@@ -28,34 +31,13 @@ macro_rules! refusals {
 }
 use refusals;
 
-/// Leaves, key packages, trees and update paths: tested where they are checked, in `tree`.
+/// Tested where they are checked, in `tree`.
 const TREE: &[Rule] = &[
-    Rule::LeafCredential,
-    Rule::LeafSignature,
-    Rule::LeafRequiredCapabilities,
     Rule::LeafGroupExtensions,
-    Rule::LeafCredentialSupport,
-    Rule::LeafSuite,
-    Rule::LeafLifetime,
-    Rule::LeafLifetimeLength,
-    Rule::LeafExtensions,
-    Rule::LeafOwnCredential,
-    Rule::LeafSource,
-    Rule::LeafKeyUnchanged,
     Rule::DuplicateSignatureKey,
-    Rule::DuplicateEncryptionKey,
-    Rule::KeyPackageVersion,
-    Rule::KeyPackageSignature,
-    Rule::KeyPackageInitKey,
-    Rule::KeyPackageExtensions,
     Rule::TreeStructure,
     Rule::ParentHash,
     Rule::UnmergedLeaves,
-    Rule::PathLength,
-    Rule::PathCiphertexts,
-    Rule::PathKeyReuse,
-    Rule::PathParentHash,
-    Rule::PathSecret,
     Rule::PathSecretKey,
 ];
 
@@ -70,7 +52,8 @@ const ELSEWHERE: &[Rule] = &[
 
 #[test]
 fn every_rule_is_tested_in_one_place() {
-    let lists = [framing::RULES, commits::RULES, joining::RULES, draft::RULES, TREE, ELSEWHERE];
+    let lists =
+        [framing::RULES, commits::RULES, joining::RULES, leaves::RULES, draft::RULES, TREE, ELSEWHERE];
     for rule in Rule::ALL {
         let times = lists.iter().flat_map(|list| list.iter()).filter(|tested| *tested == rule).count();
         assert_eq!(times, 1, "{} is in {times} lists", rule.id());

@@ -7,23 +7,23 @@ use rand_chacha::rand_core::SeedableRng;
 
 use crate::codec::{Decode, Encode};
 use crate::config::Config;
-use crate::credential::Credential;
+use crate::credential::{AuthenticationService, Credential, Presented};
 use crate::crypto::{SignaturePrivateKey, Suite};
-use crate::danger::AcceptAnyCredential;
 use crate::epoch::NewGroupOptions;
 use crate::error::{Error, Rule};
-use crate::extension::ExternalSender;
+use crate::extension::{ExternalJoins, ExternalSender, Ruleset};
 use crate::framing::{AuthenticatedContent, Content, FramedContent, MlsMessage, PublicMessage, Sender};
 use crate::group::{Arrival, DmlsMessage, Group, Outcome};
 use crate::identity::{Identity, OwnKeyPackage};
+use crate::key_package::KeyPackage;
 use crate::key_schedule::PskSecret;
 use crate::message::{
     Commit, EncryptedGroupSecrets, GroupInfo, GroupSecrets, Proposal, ProposalOrRef, Welcome, WelcomeKeys,
 };
 use crate::public_group::{PublicGroup, PublicOutcome};
-use crate::registry::{CipherSuite, WireFormat};
+use crate::registry::{CipherSuite, ExtensionType, WireFormat};
 use crate::time::{Lifetime, Time};
-use crate::tree::LeafIndex;
+use crate::tree::{LeafIndex, LeafNode, LeafNodeSource, LeafPlace, RatchetTree, UpdatePath, ValidLeaf};
 
 pub(super) const NOW: Time = Time(1_800_000_000);
 pub(super) const ALICE: LeafIndex = LeafIndex(0);
@@ -36,6 +36,7 @@ const NEEDS_MEMBERSHIP: &[Rule] = &[
     Rule::MembershipTag,
     Rule::ConfirmationTag,
     Rule::PskUnknown,
+    Rule::PathSecret,
     Rule::ExternalInitPlace,
     Rule::EpochHeader,
 ];
@@ -55,6 +56,21 @@ pub(super) struct World {
     pub eve: Identity,
 }
 
+/// Knows everybody but the stranger.
+struct Acquaintances;
+
+impl AuthenticationService for Acquaintances {
+    fn is_valid(&self, presented: &Presented<'_>) -> bool {
+        presented.credential.identity() != Some(b"stranger")
+    }
+}
+
+/// Newcomers may join by external commits.
+pub(super) fn anyone_may_join() -> Config {
+    let ruleset = Ruleset { external_joins: ExternalJoins::ANYONE, ..Ruleset::default() };
+    Config { ruleset: Some(ruleset), ..Config::new(Acquaintances) }
+}
+
 /// All that a group would store.
 pub(super) fn records(group: &Group) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut records = BTreeMap::new();
@@ -65,8 +81,12 @@ pub(super) fn records(group: &Group) -> BTreeMap<Vec<u8>, Vec<u8>> {
 impl World {
     /// Alice created the group (epoch 0, retained) and added Mallory and Bob (epoch 1).
     pub(super) fn new() -> Self {
+        Self::with(Config { encrypt_handshake: false, ..anyone_may_join() })
+    }
+
+    /// The same in a group of another configuration.
+    pub(super) fn with(config: Config) -> Self {
         let mut rng = ChaCha20Rng::seed_from_u64(7);
-        let config = Config { encrypt_handshake: false, ..Config::new(AcceptAnyCredential) };
         let suite = config.provider.suite(CipherSuite::X25519_AES128).unwrap();
         let [alice, mallory, bob, server, eve] = ["alice", "mallory", "bob", "server", "eve"]
             .map(|name| Identity::generate(suite, Credential::basic(name), &mut rng).unwrap());
@@ -86,6 +106,25 @@ impl World {
         let info = alice.head().group_info(NOW).unwrap();
         let observer = PublicGroup::new(&info, None, config.clone(), NOW).unwrap();
         Self { rng, config, alice, observer, mallory, server, eve }
+    }
+
+    /// The same in a group with this ruleset, but for the format of handshakes.
+    pub(super) fn ruled(ruleset: Ruleset) -> Self {
+        Self::with(Config {
+            encrypt_handshake: false,
+            ruleset: Some(ruleset),
+            ..Config::new(AcceptAnyCredential)
+        })
+    }
+
+    /// What Alice says in a group with this rule for external joins to Eve, who comes from elsewhere and obeys no rules.
+    pub(super) fn refused_newcomer(&mut self, external_joins: ExternalJoins) -> Error {
+        // The same people: all worlds begin with one seed.
+        let message = DmlsMessage::from_bytes(&self.external_commit(|_| ())).unwrap().message;
+        let MlsMessage::PublicMessage(message) = message else { unreachable!("always public") };
+        *self = Self::ruled(Ruleset { external_joins, ..Ruleset::default() });
+        let key = self.eve.signer().private();
+        self.refused(&self.public_from(Sender::NewMemberCommit, message.content.content, key))
     }
 
     pub(super) fn suite(&self) -> Suite {
@@ -211,6 +250,78 @@ impl World {
         let key = self.eve.signer().private();
         let message = self.public(self.signed(WireFormat::PUBLIC_MESSAGE, sent.content, key));
         self.wrap(MlsMessage::PublicMessage(Box::new(message)))
+    }
+
+    // Leaves, each signed as it should be after it was changed.
+
+    /// Mallory's commit with a path, changed.
+    pub(super) fn path_commit(&mut self, change: impl FnOnce(&mut UpdatePath)) -> Vec<u8> {
+        let staged = self.mallory.commit().stage(NOW, &mut self.rng).unwrap().outcome().message.clone();
+        let MlsMessage::PublicMessage(mut sent) = DmlsMessage::from_bytes(&staged).unwrap().message else {
+            unreachable!("handshakes are public here")
+        };
+        let Content::Commit(commit) = &mut sent.content.content else { unreachable!("it is a commit") };
+        let path = commit.path.as_mut().unwrap();
+        change(path);
+        self.sign_leaf(&mut path.leaf_node, MALLORY, self.mallory_key());
+        let message = self.public(self.signed(WireFormat::PUBLIC_MESSAGE, sent.content, self.mallory_key()));
+        self.wrap(MlsMessage::PublicMessage(Box::new(message)))
+    }
+
+    /// An update of Mallory's.
+    pub(super) fn update(&mut self, change: impl FnOnce(&mut LeafNode)) -> Proposal {
+        let mut leaf = self.mallory.head_epoch().public().member(MALLORY).unwrap().clone();
+        leaf.encryption_key = self.suite().generate_key_pair(&mut self.rng).unwrap().public;
+        leaf.source = LeafNodeSource::Update;
+        change(&mut leaf);
+        self.sign_leaf(&mut leaf, MALLORY, self.mallory_key());
+        Proposal::Update(Box::new(leaf))
+    }
+
+    /// An Add of Eve.
+    pub(super) fn add(&mut self, change: impl FnOnce(&mut KeyPackage)) -> Proposal {
+        let mut key_package = self.key_package().key_package().clone();
+        change(&mut key_package);
+        let key = self.eve.signer().private();
+        self.sign_leaf(&mut key_package.leaf_node, NOBODY, key);
+        key_package.sign(&self.suite(), key).unwrap();
+        Proposal::Add(Box::new(key_package))
+    }
+
+    /// Eve's external commit, its path changed.
+    pub(super) fn external_path(&mut self, change: impl FnOnce(&mut UpdatePath)) -> Vec<u8> {
+        let (suite, eve) = (self.suite(), self.eve.clone());
+        let group_id = self.mallory.id().to_vec();
+        self.external_commit(|commit| {
+            let path = commit.path.as_mut().unwrap();
+            change(path);
+            let place = LeafPlace { group_id: &group_id, leaf: NOBODY };
+            path.leaf_node.sign(&suite, eve.signer().private(), place).unwrap();
+        })
+    }
+
+    fn sign_leaf(&self, leaf_node: &mut LeafNode, leaf: LeafIndex, key: &SignaturePrivateKey) {
+        let place = LeafPlace { group_id: self.mallory.id(), leaf };
+        leaf_node.sign(&self.suite(), key, place).unwrap();
+    }
+
+    /// What Eve says to a GroupInfo of Mallory's with another tree in it, whose tree hash fits.
+    pub(super) fn refused_tree(&mut self, tree: Vec<u8>) -> Error {
+        let hash = RatchetTree::from_bytes(&tree, 1 << 8).map(|tree| tree.tree_hash(&self.suite()).to_vec());
+        let info = self.group_info(|info| {
+            info.group_context.tree_hash = hash.unwrap_or_default();
+            info.extensions.set(ExtensionType::RATCHET_TREE, tree);
+        });
+        self.join_external(info).unwrap_err()
+    }
+
+    /// The tree with Mallory's leaf changed; her commit made it, and so a parent hash binds nobody to it.
+    pub(super) fn tree_with(&mut self, change: impl FnOnce(&mut LeafNode)) -> Vec<u8> {
+        let tree = self.mallory.head_epoch().public().tree.clone();
+        let mut leaf = tree.leaf(MALLORY).unwrap().clone();
+        change(&mut leaf);
+        self.sign_leaf(&mut leaf, MALLORY, self.mallory_key());
+        tree.update(MALLORY, ValidLeaf::unchecked(&leaf)).to_bytes()
     }
 
     // Invitations.

@@ -3,7 +3,7 @@
 use crate::codec::{Decode, DecodeError, Encode, Reader};
 use crate::credential::Credential;
 use crate::crypto::{CryptoError, HpkePublicKey, Signature, SignaturePrivateKey, SignaturePublicKey, Suite};
-use crate::extension::{Capabilities, Extensions};
+use crate::extension::{Capabilities, Extensions, HomeAttestation};
 use crate::time::Lifetime;
 
 use super::LeafIndex;
@@ -133,6 +133,11 @@ impl LeafNode {
             &self.to_be_signed(place),
             &self.signature,
         )
+    }
+
+    /// Which server speaks for it, if it says so (R17). Not verified here.
+    pub fn home_attestation(&self) -> Result<Option<HomeAttestation>, DecodeError> {
+        self.extensions.content()
     }
 
     /// The parent hash, if the leaf came by a commit.

@@ -18,7 +18,7 @@ mod validation;
 pub use index::{LeafIndex, NodeIndex, TreeSize};
 pub(crate) use leaf_node::LeafPlace;
 pub use leaf_node::{LeafNode, LeafNodeSource};
-pub(crate) use new_path::NewPath;
+pub(crate) use new_path::{NewPath, new_update};
 pub use parent_node::ParentNode;
 pub(crate) use private::PrivateTree;
 pub(crate) use ratchet_tree::PathStep;
@@ -26,7 +26,7 @@ pub use ratchet_tree::RatchetTree;
 pub(crate) use records::TreeLoader;
 pub(crate) use update_path::MergedPath;
 pub use update_path::{UpdatePath, UpdatePathNode};
-pub(crate) use validation::{Judge, LeafValidator};
+pub(crate) use validation::{Judge, LeafValidator, ValidLeaf};
 
 #[cfg(test)]
 mod tests;

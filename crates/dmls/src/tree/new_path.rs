@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use rand_core::CryptoRng;
 
-use crate::crypto::{Secret, SignaturePrivateKey, Suite};
+use crate::crypto::{CryptoError, HpkePrivateKey, Secret, SignaturePrivateKey, Suite};
 use crate::error::{Error, Rule};
 
 use super::parent_hash::path_with_parent_hashes;
 use super::private::{next_path_secret, node_key_pair};
 use super::update_path::recipients;
 use super::{
-    LeafIndex, LeafNode, LeafNodeSource, LeafPlace, NodeIndex, PathStep, PrivateTree, RatchetTree,
-    UpdatePath, UpdatePathNode,
+    LeafIndex, LeafNode, LeafNodeSource, LeafPlace, LeafValidator, NodeIndex, PathStep, PrivateTree,
+    RatchetTree, UpdatePath, UpdatePathNode,
 };
 
 /// Fresh secrets for a committer's direct path, merged into the tree but not encrypted yet: for that, the new tree
@@ -32,18 +32,18 @@ pub(crate) struct NewPath {
 
 impl NewPath {
     /// Makes the path for a committer whose leaf is in the tree, or is its leftmost blank one (an external commit).
-    /// Of `leaf_node`, the encryption key, the source and the signature are filled in.
-    #[allow(clippy::too_many_arguments)] // Each is another thing, and there are two callers.
+    /// Of `leaf_node`, the encryption key, the source and the signature are filled in; `signer` belongs to its signature key,
+    /// which may be a new one. The leaf is judged like that of another.
     pub(crate) fn generate(
-        suite: &Suite,
+        validator: &LeafValidator<'_>,
         tree: &RatchetTree,
         leaf: LeafIndex,
         leaf_node: LeafNode,
         signer: &SignaturePrivateKey,
-        group_id: &[u8],
         max_leaves: u32,
         rng: &mut dyn CryptoRng,
     ) -> Result<Self, Error> {
+        let suite = validator.suite;
         let before = tree.with_sender(leaf, max_leaves)?;
         let steps = before.filtered_direct_path(leaf);
         let leaf_pair = suite.generate_key_pair(rng)?;
@@ -65,7 +65,8 @@ impl NewPath {
         let (nodes, parent_hash) = path_with_parent_hashes(suite, &before, &steps, keys.iter());
         let source = LeafNodeSource::Commit(parent_hash);
         let mut leaf_node = LeafNode { encryption_key: leaf_pair.public, source, ..leaf_node };
-        leaf_node.sign(suite, signer, LeafPlace { group_id, leaf })?;
+        leaf_node.sign(suite, signer, LeafPlace { group_id: validator.group_id, leaf })?;
+        let leaf_node = validator.commit(&leaf_node, leaf, before.leaf(leaf))?;
         let tree = before.with_update_path(leaf, leaf_node, nodes);
         Ok(Self { tree, private, path_secrets, last_path_secret: path_secret, sender: leaf, steps })
     }
@@ -100,6 +101,21 @@ impl NewPath {
         let leaf_node = known(self.tree.leaf(self.sender)).clone();
         Ok(UpdatePath { leaf_node, nodes })
     }
+}
+
+/// A fresh leaf for an Update proposal, and its private key. `template` and `signer` as in [`NewPath::generate`]; the proposal is
+/// still to be judged.
+pub(crate) fn new_update(
+    suite: &Suite,
+    place: LeafPlace<'_>,
+    template: LeafNode,
+    signer: &SignaturePrivateKey,
+    rng: &mut dyn CryptoRng,
+) -> Result<(LeafNode, HpkePrivateKey), CryptoError> {
+    let pair = suite.generate_key_pair(rng)?;
+    let mut leaf = LeafNode { encryption_key: pair.public, source: LeafNodeSource::Update, ..template };
+    leaf.sign(suite, signer, place)?;
+    Ok((leaf, pair.private))
 }
 
 impl RatchetTree {

@@ -151,14 +151,16 @@ wire_struct!(StoredKey { node, key });
 
 impl Encode for PrivateTree {
     fn encode(&self, out: &mut Vec<u8>) {
-        // Room for all, so that no growing leaves a copy behind.
-        out.reserve(16 + self.keys.len() * 80);
         self.leaf.encode(out);
         (self.keys.len() as u32).encode(out);
         for (node, key) in &self.keys {
             node.0.encode(out);
             key.encode(out);
         }
+    }
+
+    fn encoded_length(&self) -> usize {
+        4 + 4 + self.keys.values().map(|key| 4 + key.encoded_length()).sum::<usize>()
     }
 }
 

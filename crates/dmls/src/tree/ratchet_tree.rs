@@ -9,7 +9,7 @@ use crate::error::{Limit, Rule};
 use super::key_set::KeySet;
 use super::subtree::Subtree;
 use super::tree_hash::hash_of_blank;
-use super::{LeafIndex, LeafNode, NodeIndex, ParentNode, TreeSize};
+use super::{LeafIndex, LeafNode, NodeIndex, ParentNode, TreeSize, ValidLeaf};
 
 /// The public state of a group's tree. A clone costs nothing.
 #[derive(Clone)]
@@ -28,8 +28,8 @@ pub(crate) struct PathStep {
 
 impl RatchetTree {
     /// A tree of one member.
-    pub(crate) fn new(leaf: LeafNode) -> Self {
-        Self::from_root(Subtree::leaf(LeafIndex(0), leaf, None))
+    pub(crate) fn new(leaf: ValidLeaf<'_>) -> Self {
+        Self::from_root(Subtree::leaf(LeafIndex(0), leaf.get().clone(), None))
     }
 
     /// How large it is, blank leaves included.
@@ -82,10 +82,10 @@ impl RatchetTree {
     }
 
     /// Adds a member (RFC 9420 s12.1.1): it is unmerged at each non-blank node above.
-    pub(crate) fn add(&self, leaf_node: LeafNode, max_leaves: u32) -> Result<(Self, LeafIndex), Limit> {
+    pub(crate) fn add(&self, leaf_node: ValidLeaf<'_>, max_leaves: u32) -> Result<(Self, LeafIndex), Limit> {
         let leaf = self.first_blank();
         let tree = self.with_room_for(leaf, max_leaves)?;
-        let root = tree.root.with_path(leaf, Some(leaf_node), &mut |_, node| {
+        let root = tree.root.with_path(leaf, Some(leaf_node.get().clone()), &mut |_, node| {
             let mut node = node?.clone();
             if let Err(place) = node.unmerged_leaves.binary_search(&leaf) {
                 node.unmerged_leaves.insert(place, leaf);
@@ -96,9 +96,9 @@ impl RatchetTree {
     }
 
     /// Replaces a member's leaf and blanks the nodes above (RFC 9420 s12.1.2).
-    pub(crate) fn update(&self, leaf: LeafIndex, leaf_node: LeafNode) -> Self {
+    pub(crate) fn update(&self, leaf: LeafIndex, leaf_node: ValidLeaf<'_>) -> Self {
         debug_assert!(self.leaf(leaf).is_some(), "only a member's leaf is updated");
-        self.successor(self.root.with_path(leaf, Some(leaf_node), &mut |_, _| None))
+        self.successor(self.root.with_path(leaf, Some(leaf_node.get().clone()), &mut |_, _| None))
     }
 
     /// Removes a member, blanks the nodes above and truncates the tree (RFC 9420 s12.1.3).
@@ -119,12 +119,12 @@ impl RatchetTree {
     pub(super) fn with_update_path(
         &self,
         leaf: LeafIndex,
-        leaf_node: LeafNode,
+        leaf_node: ValidLeaf<'_>,
         nodes: Vec<(NodeIndex, ParentNode)>,
     ) -> Self {
         // The path is walked from the root, the nodes are in the order from the leaf.
         let mut nodes = nodes;
-        let root = self.root.with_path(leaf, Some(leaf_node), &mut |index, _| {
+        let root = self.root.with_path(leaf, Some(leaf_node.get().clone()), &mut |index, _| {
             nodes.pop_if(|(node, _)| *node == index).map(|(_, node)| node)
         });
         self.successor(root)

@@ -7,7 +7,7 @@ use crate::crypto::{HpkeCiphertext, HpkePublicKey, Secret, Suite};
 use crate::error::{Error, Rule};
 
 use super::parent_hash::path_with_parent_hashes;
-use super::{LeafIndex, LeafNode, NodeIndex, PathStep, PrivateTree, RatchetTree};
+use super::{LeafIndex, LeafNode, LeafValidator, NodeIndex, PathStep, PrivateTree, RatchetTree};
 
 /// Fresh keys for the committer's leaf and the nodes of its filtered direct path.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -57,31 +57,30 @@ pub(crate) struct MergedPath<'p> {
 }
 
 impl UpdatePath {
-    /// Merges the path into the tree that the proposals gave; `new_leaves` are those that they added. The leaf itself is
-    /// validated by [`super::LeafValidator::commit`]; here, that its keys are new, its parent hash is right, and that each node has
-    /// the ciphertexts that it must have.
+    /// Validates the path and merges it into the tree that the proposals gave; `new_leaves` are those that they added. The leaf by
+    /// itself, that all keys are new, that the leaf's parent hash is right, and that each node has the ciphertexts that it must have.
     pub(crate) fn merge<'p>(
         &'p self,
-        suite: &Suite,
+        validator: &LeafValidator<'_>,
         before: &RatchetTree,
         sender: LeafIndex,
         max_leaves: u32,
         new_leaves: &[LeafIndex],
     ) -> Result<MergedPath<'p>, Error> {
+        let suite = validator.suite;
         let tree = before.with_sender(sender, max_leaves)?;
+        let leaf_node = validator.commit(&self.leaf_node, sender, tree.leaf(sender))?;
         let steps = tree.filtered_direct_path(sender);
         if steps.len() != self.nodes.len() {
             return Err(Rule::PathLength.into());
         }
-        self.check_new_keys(&tree, sender)?;
+        self.check_new_keys(suite, &tree)?;
         let keys = self.nodes.iter().map(|node| &node.encryption_key);
         let (nodes, parent_hash) = path_with_parent_hashes(suite, &tree, &steps, keys);
-        match self.leaf_node.parent_hash() {
-            None => return Err(Rule::LeafSource.into()),
-            Some(claimed) if claimed != parent_hash => return Err(Rule::PathParentHash.into()),
-            Some(_) => {}
+        if self.leaf_node.parent_hash() != Some(&parent_hash) {
+            return Err(Rule::PathParentHash.into());
         }
-        let merged = tree.with_update_path(sender, self.leaf_node.clone(), nodes);
+        let merged = tree.with_update_path(sender, leaf_node, nodes);
         merged.check_unique_keys()?;
         let new_leaves = BTreeSet::from_iter(new_leaves.iter().copied());
         self.check_ciphertexts(&merged, sender, &new_leaves)?;
@@ -89,14 +88,13 @@ impl UpdatePath {
     }
 
     /// "Verify that none of the public keys in the UpdatePath appear in any node of the new ratchet tree" (s12.4.2);
-    /// nor in the path twice.
-    fn check_new_keys(&self, tree: &RatchetTree, sender: LeafIndex) -> Result<(), Rule> {
-        let own = &self.leaf_node.encryption_key;
-        if tree.leaf(sender).is_some_and(|old| old.encryption_key == *own) {
-            return Err(Rule::LeafKeyUnchanged);
+    /// nor in the path twice. They are keys of the suite; of the leaf, its validation shows it.
+    fn check_new_keys(&self, suite: &Suite, tree: &RatchetTree) -> Result<(), Rule> {
+        for node in &self.nodes {
+            suite.check_hpke_public_key(&node.encryption_key).map_err(|_| Rule::PathKey)?;
         }
         let mut seen = BTreeSet::new();
-        let keys = self.nodes.iter().map(|node| &node.encryption_key).chain([own]);
+        let keys = self.nodes.iter().map(|node| &node.encryption_key).chain([&self.leaf_node.encryption_key]);
         for key in keys {
             if tree.has_encryption_key(key) || !seen.insert(key) {
                 return Err(Rule::PathKeyReuse);

@@ -1,7 +1,7 @@
 //! Validation of leaves (RFC 9420 s7.3) and of whole trees (s12.4.3.1).
 
 use crate::credential::{AuthenticationService, Operation, Presented};
-use crate::crypto::Suite;
+use crate::crypto::{CryptoError, Suite};
 use crate::error::Rule;
 use crate::extension::{Extensions, RequiredCapabilities};
 use crate::registry::ProtocolVersion;
@@ -32,6 +32,23 @@ impl Judge {
     }
 }
 
+/// A leaf that a [`LeafValidator`] judged valid for its place: nothing else comes into a tree, but for whole trees that are
+/// validated when they are there.
+#[derive(Clone, Copy)]
+pub(crate) struct ValidLeaf<'a>(&'a LeafNode);
+
+impl<'a> ValidLeaf<'a> {
+    pub(super) fn get(self) -> &'a LeafNode {
+        self.0
+    }
+
+    /// For those who test or replay trees apart from groups.
+    #[cfg(any(test, feature = "vectors"))]
+    pub(crate) fn unchecked(leaf: &'a LeafNode) -> Self {
+        Self(leaf)
+    }
+}
+
 /// Validates leaves for one group. What concerns other members (unique keys, credential types) is checked on the
 /// tree, after all changes.
 #[derive(Clone, Copy)]
@@ -48,7 +65,11 @@ pub(crate) struct LeafValidator<'a> {
 
 impl LeafValidator<'_> {
     /// The leaf of a key package; [`crate::key_package`] judges the rest.
-    pub(crate) fn key_package_leaf(&self, leaf: &LeafNode, operation: Operation) -> Result<(), Rule> {
+    pub(crate) fn key_package_leaf<'l>(
+        &self,
+        leaf: &'l LeafNode,
+        operation: Operation,
+    ) -> Result<ValidLeaf<'l>, Rule> {
         let LeafNodeSource::KeyPackage(lifetime) = &leaf.source else { return Err(Rule::LeafSource) };
         self.check_lifetime(lifetime)?;
         // s7.3: "If the LeafNode appears in a message being sent by the client [..] the client MUST verify that the current
@@ -62,7 +83,12 @@ impl LeafValidator<'_> {
     }
 
     /// A leaf in an Update proposal, for the member at `index` whose leaf is `old`.
-    pub(crate) fn update(&self, leaf: &LeafNode, index: LeafIndex, old: &LeafNode) -> Result<(), Rule> {
+    pub(crate) fn update<'l>(
+        &self,
+        leaf: &'l LeafNode,
+        index: LeafIndex,
+        old: &LeafNode,
+    ) -> Result<ValidLeaf<'l>, Rule> {
         if leaf.source != LeafNodeSource::Update {
             return Err(Rule::LeafSource);
         }
@@ -72,12 +98,12 @@ impl LeafValidator<'_> {
     /// A leaf in an update path, for the committer at `index`; `old` is what it replaces, which only a joiner lacks.
     ///
     /// RFC 9420 s7.5: "it MUST adhere to the same restrictions as LeafNodes used in Update proposals".
-    pub(crate) fn commit(
+    pub(crate) fn commit<'l>(
         &self,
-        leaf: &LeafNode,
+        leaf: &'l LeafNode,
         index: LeafIndex,
         old: Option<&LeafNode>,
-    ) -> Result<(), Rule> {
+    ) -> Result<ValidLeaf<'l>, Rule> {
         if !matches!(leaf.source, LeafNodeSource::Commit(_)) {
             return Err(Rule::LeafSource);
         }
@@ -87,12 +113,12 @@ impl LeafValidator<'_> {
 
     /// A leaf in the tree of a group that we join, or create: by its operation. That its lifetime is over does not count: a
     /// member who never commits would close the group to newcomers one day.
-    pub(crate) fn in_tree(
+    pub(crate) fn in_tree<'l>(
         &self,
-        leaf: &LeafNode,
+        leaf: &'l LeafNode,
         index: LeafIndex,
         operation: Operation,
-    ) -> Result<(), Rule> {
+    ) -> Result<ValidLeaf<'l>, Rule> {
         if let LeafNodeSource::KeyPackage(lifetime) = &leaf.source {
             self.check_lifetime(lifetime)?;
         }
@@ -107,20 +133,25 @@ impl LeafValidator<'_> {
     }
 
     /// What holds for every leaf, the cheap checks first; `old` is the leaf of the same member that it replaces.
-    fn check(
+    fn check<'l>(
         &self,
-        leaf: &LeafNode,
+        leaf: &'l LeafNode,
         index: LeafIndex,
         old: Option<&LeafNode>,
         operation: Operation,
-    ) -> Result<(), Rule> {
+    ) -> Result<ValidLeaf<'l>, Rule> {
         if old.is_some_and(|old| old.encryption_key == leaf.encryption_key) {
             return Err(Rule::LeafKeyUnchanged);
         }
         self.check_capabilities(leaf, operation)?;
+        self.suite.check_hpke_public_key(&leaf.encryption_key).map_err(|_| Rule::LeafEncryptionKey)?;
         let place = LeafPlace { group_id: self.group_id, leaf: index };
-        leaf.verify_signature(self.suite, place).map_err(|_| Rule::LeafSignature)?;
-        self.check_credential(leaf, old, operation)
+        leaf.verify_signature(self.suite, place).map_err(|e| match e {
+            CryptoError::InvalidKey => Rule::LeafSignatureKey,
+            _ => Rule::LeafSignature,
+        })?;
+        self.check_credential(leaf, old, operation)?;
+        Ok(ValidLeaf(leaf))
     }
 
     fn check_capabilities(&self, leaf: &LeafNode, operation: Operation) -> Result<(), Rule> {
@@ -129,9 +160,11 @@ impl LeafValidator<'_> {
             return Err(Rule::LeafOwnCredential);
         }
         // s11.1: "all members of the group need to support the cipher suite and protocol version in use". That is for those who
-        // make or add a leaf: s7.3 does not ask receivers to look, and a member's leaf shows its support.
-        let is_ours = self.judge != Judge::Received && operation != Operation::Join;
-        if is_ours
+        // bring a client in: s7.3 does not ask receivers to look, and of a member, that it takes part shows it.
+        use Operation::{Add, AddItself, Create, ExternalCommit};
+        let do_we_bring_it_in =
+            self.judge != Judge::Received && matches!(operation, Create | Add | AddItself | ExternalCommit);
+        if do_we_bring_it_in
             && !(capabilities.versions.contains(&ProtocolVersion::MLS10)
                 && capabilities.cipher_suites.contains(&self.suite.code()))
         {
@@ -183,14 +216,18 @@ impl RatchetTree {
     /// Validates the tree of a group that we join (RFC 9420 s12.4.3.1); its tree hash is compared by the caller.
     pub(crate) fn validate(&self, validator: &LeafValidator<'_>) -> Result<(), Rule> {
         self.check_parent_nodes(validator.suite)?;
-        self.check_credential_support()?;
-        self.leaves().try_for_each(|(index, leaf)| validator.in_tree(leaf, index, Operation::Join))
+        self.leaves()
+            .try_for_each(|(index, leaf)| validator.in_tree(leaf, index, Operation::Join).map(drop))?;
+        self.check_credential_support()
     }
 
     /// What the parent nodes of a tree that we join must fulfil, and that no key is there twice.
     pub(crate) fn check_parent_nodes(&self, suite: &Suite) -> Result<(), Rule> {
         check_unmerged_leaves(&self.root, &[])?;
         self.check_unique_keys()?;
+        for parent in self.subtrees().filter_map(Subtree::parent_node) {
+            suite.check_hpke_public_key(&parent.encryption_key).map_err(|_| Rule::ParentKey)?;
+        }
         self.check_parent_hashes(suite)
     }
 

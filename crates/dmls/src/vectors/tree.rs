@@ -8,12 +8,14 @@ use serde_json::Value;
 use super::{At, Outcome, array, bytes, equal, integer, same};
 use crate::codec::{Decode, Encode};
 use crate::crypto::{HpkePrivateKey, Secret, SignaturePrivateKey, Suite};
+use crate::danger::AcceptAnyCredential;
 use crate::extension::Extensions;
 use crate::key_schedule::GroupContext;
 use crate::message::Proposal;
 use crate::registry::ProtocolVersion;
 use crate::tree::{
-    LeafIndex, LeafPlace, MergedPath, NewPath, NodeIndex, PrivateTree, RatchetTree, TreeSize, UpdatePath,
+    Judge, LeafIndex, LeafPlace, LeafValidator, MergedPath, NewPath, NodeIndex, PrivateTree, RatchetTree,
+    TreeSize, UpdatePath, ValidLeaf,
 };
 
 /// No vector has more leaves.
@@ -46,8 +48,10 @@ pub fn tree_operations(suite: &Suite, case: &Value) -> Outcome {
     same("tree_hash_before", before.tree_hash(suite), &bytes(case, "tree_hash_before")?)?;
     let sender = LeafIndex(integer(case, "proposal_sender")?);
     let after = match Proposal::from_bytes(&bytes(case, "proposal")?).at("proposal")? {
-        Proposal::Add(key_package) => before.add(key_package.leaf_node.clone(), MAX_LEAVES).at("add")?.0,
-        Proposal::Update(leaf) => before.update(sender, *leaf),
+        Proposal::Add(key_package) => {
+            before.add(ValidLeaf::unchecked(&key_package.leaf_node), MAX_LEAVES).at("add")?.0
+        }
+        Proposal::Update(leaf) => before.update(sender, ValidLeaf::unchecked(&leaf)),
         Proposal::Remove(leaf) => before.remove(leaf),
         other => return Err(format!("proposal: {other:?} does not change the tree")),
     };
@@ -139,9 +143,8 @@ impl TreeKem<'_> {
     fn create(&self, sender: LeafIndex, rng: &mut dyn CryptoRng) -> Outcome {
         let leaf_node = self.tree.leaf(sender).ok_or("the sender is blank")?.clone();
         let signer = &self.members.get(&sender).ok_or("the sender is unknown")?.signer;
-        let group_id = &self.context.group_id;
         let new =
-            NewPath::generate(self.suite, &self.tree, sender, leaf_node, signer, group_id, MAX_LEAVES, rng)
+            NewPath::generate(&self.validator(), &self.tree, sender, leaf_node, signer, MAX_LEAVES, rng)
                 .at("generate")?;
         let path = new.encrypt(self.suite, &self.provisional_context(&new.tree), &[], rng).at("encrypt")?;
         let merged = self.merge(&path, sender)?;
@@ -156,9 +159,18 @@ impl TreeKem<'_> {
     }
 
     fn merge<'p>(&self, path: &'p UpdatePath, sender: LeafIndex) -> Result<MergedPath<'p>, String> {
-        let place = LeafPlace { group_id: &self.context.group_id, leaf: sender };
-        path.leaf_node.verify_signature(self.suite, place).at("leaf signature")?;
-        path.merge(self.suite, &self.tree, sender, MAX_LEAVES, &[]).at("merge")
+        path.merge(&self.validator(), &self.tree, sender, MAX_LEAVES, &[]).at("merge")
+    }
+
+    fn validator(&self) -> LeafValidator<'_> {
+        LeafValidator {
+            suite: self.suite,
+            group_id: &self.context.group_id,
+            extensions: &self.context.extensions,
+            judge: Judge::Received,
+            max_lifetime: u64::MAX,
+            auth: &AcceptAnyCredential,
+        }
     }
 
     fn decrypt(&self, merged: &MergedPath<'_>, member: &Member) -> Result<(PrivateTree, Secret), String> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use dmls::crypto::Secret;
 use dmls::danger::AcceptAnyCredential;
+use dmls::extension::{ExternalJoins, Ruleset};
 use dmls::{
     Changes, CipherSuite, Config, Credential, EpochId, Error, ExternalJoinOptions, Founding, Group, Identity,
     Level, Lifetime, Network, NewEpoch, NewGroupOptions, Outcome, OwnKeyPackage, PreSharedKeys, Provider,
@@ -39,7 +40,10 @@ impl PreSharedKeys for OneKey {
 }
 
 pub fn config() -> Config {
-    Config { psks: Arc::new(OneKey), ..Config::new(AcceptAnyCredential) }
+    // Newcomers join by external commits, also in groups without a ruleset.
+    let ruleset = Ruleset { external_joins: ExternalJoins::ANYONE, ..Ruleset::default() };
+    let ruleset = Some(ruleset);
+    Config { psks: Arc::new(OneKey), ruleset, offer_external_joins: true, ..Config::new(AcceptAnyCredential) }
 }
 
 pub fn public_config() -> Config {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use dmls::danger::AcceptAnyCredential;
+use dmls::extension::{ExternalJoins, Ruleset};
 use dmls::{
     Arrival, CipherSuite, Config, Credential, EpochId, Group, Identity, KeySchedule, LeafIndex, Lifetime,
     NewGroupOptions, OwnKeyPackage, SentCommit, Time,
@@ -108,6 +109,8 @@ impl Scene {
         let config = Config {
             schedule: shape.schedule,
             encrypt_handshake: shape.encrypt_handshake,
+            ruleset: Some(Ruleset { external_joins: ExternalJoins::ANYONE, ..Ruleset::default() }),
+            offer_external_joins: true,
             ratchet_tree_in_welcome: shape.tree_in_welcome,
             ..Config::new(AcceptAnyCredential)
         };

@@ -1,6 +1,7 @@
 //! Messages of the library, described, whole and damaged.
 
 use dmls::danger::AcceptAnyCredential;
+use dmls::extension::{ExternalJoins, Ruleset};
 use dmls::{CipherSuite, Config, ExternalJoinOptions, Group, Identity, LeafIndex, Lifetime, NewGroupOptions};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -24,7 +25,9 @@ fn dates() {
 fn samples() -> Vec<Vec<u8>> {
     let mut rng = ChaCha20Rng::seed_from_u64(1);
     let now = Time(1_800_000_000);
-    let config = Config { encrypt_handshake: false, ..Config::new(AcceptAnyCredential) };
+    let ruleset = Ruleset { external_joins: ExternalJoins::ANYONE, ..Ruleset::default() };
+    let config =
+        Config { encrypt_handshake: false, ruleset: Some(ruleset), ..Config::new(AcceptAnyCredential) };
     let suite = config.provider.suite(CipherSuite::X25519_AES128).unwrap();
     let [alice, bob, carol] = ["alice", "bob", "carol"]
         .map(|name| Identity::generate(suite, Credential::basic(name), &mut rng).unwrap());

@@ -30,12 +30,16 @@ impl Scene {
     }
 
     fn merge<'p>(&self, update: &'p UpdatePath) -> Result<MergedPath<'p>, Error> {
-        update.merge(&suite(), &self.group.tree, SENDER, MAX_LEAVES, &[])
+        update.merge(&judge(), &self.group.tree, SENDER, MAX_LEAVES, &[])
     }
 
+    /// The path is changed, then its leaf is signed by whoever's key it names.
     fn merge_error(&self, change: impl FnOnce(&mut UpdatePath)) -> Error {
         let mut update = self.update.clone();
         change(&mut update);
+        let names = |client: &&Client| *client.signer.public() == update.leaf_node.signature_key;
+        let signer = &self.group.clients.iter().find(names).unwrap().signer;
+        sign(&mut update.leaf_node, signer, SENDER.0);
         self.merge(&update).unwrap_err()
     }
 
@@ -93,7 +97,9 @@ fn merging() {
 fn the_sender_has_a_leaf_or_takes_the_first_blank_one() {
     let mut scene = Scene::new();
     let merge = |tree: &RatchetTree, sender, max| {
-        scene.update.merge(&suite(), tree, LeafIndex(sender), max, &[]).map(|_| ()).unwrap_err()
+        let mut update = scene.update.clone();
+        sign(&mut update.leaf_node, &scene.group.clients[0].signer, sender);
+        update.merge(&judge(), tree, LeafIndex(sender), max, &[]).map(|_| ()).unwrap_err()
     };
     assert_eq!(merge(&scene.group.tree, 9, MAX_LEAVES), Error::Invalid(Rule::Sender));
     assert_eq!(merge(&scene.group.tree, u32::MAX, MAX_LEAVES), Error::Invalid(Rule::Sender));
@@ -105,12 +111,11 @@ fn the_sender_has_a_leaf_or_takes_the_first_blank_one() {
     let client = Client::new(&mut scene.group.rng);
     let signer = client.signer.private();
     let refused = NewPath::generate(
-        &suite(),
+        &judge(),
         &holes,
         LeafIndex(5),
         client.leaf,
         signer,
-        GROUP,
         MAX_LEAVES,
         &mut scene.group.rng,
     );
@@ -134,7 +139,7 @@ fn ciphertexts_are_counted_at_every_node() {
     }
     // Nothing is encrypted to a member whom the same commit adds.
     let refused =
-        scene.update.merge(&suite(), &scene.group.tree, SENDER, MAX_LEAVES, &[LeafIndex(1)]).unwrap_err();
+        scene.update.merge(&judge(), &scene.group.tree, SENDER, MAX_LEAVES, &[LeafIndex(1)]).unwrap_err();
     assert_eq!(refused, Rule::PathCiphertexts.into());
 }
 
@@ -186,7 +191,7 @@ fn path_secrets_must_lead_to_the_public_keys() {
 fn joining() {
     let mut group = Group::new(5);
     let client = Client::new(&mut group.rng);
-    let (tree, leaf) = group.tree.add(client.leaf.clone(), MAX_LEAVES).unwrap();
+    let (tree, leaf) = group.tree.add(ValidLeaf::unchecked(&client.leaf), MAX_LEAVES).unwrap();
     group.tree = tree;
     let path = group.path(4);
     let join = |tree: &RatchetTree, signer: u32, secret: Option<&Secret>| {

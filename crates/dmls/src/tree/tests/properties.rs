@@ -44,7 +44,7 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut rng = rng(seed);
         let client = Client::new(&mut rng);
-        let tree = RatchetTree::new(client.leaf);
+        let tree = RatchetTree::new(ValidLeaf::unchecked(&client.leaf));
         let members = BTreeMap::from([(LeafIndex(0), PrivateTree::new(LeafIndex(0), client.leaf_private))]);
         let (model, new, stored) = (Model::of(&tree), BTreeMap::new(), BTreeMap::new());
         Self { tree, model, members, new, rng, stored, loader: TreeLoader::default() }
@@ -73,7 +73,7 @@ impl World {
 
     fn add(&mut self) {
         let client = Client::new(&mut self.rng);
-        let (tree, leaf) = self.tree.add(client.leaf.clone(), MAX_LEAVES).unwrap();
+        let (tree, leaf) = self.tree.add(ValidLeaf::unchecked(&client.leaf), MAX_LEAVES).unwrap();
         assert_eq!(self.model.add(client.leaf), leaf);
         self.new.insert(leaf, client.leaf_private);
         self.carry_over(tree, None);
@@ -85,7 +85,7 @@ impl World {
         let old = self.tree.leaf(leaf).unwrap().clone();
         let node = LeafNode { encryption_key: public, source: LeafNodeSource::Update, ..old };
         self.model.update(leaf, node.clone());
-        self.carry_over(self.tree.update(leaf, node), Some((leaf, private)));
+        self.carry_over(self.tree.update(leaf, ValidLeaf::unchecked(&node)), Some((leaf, private)));
     }
 
     fn remove(&mut self, which: usize) {
@@ -113,12 +113,11 @@ impl World {
         let signer = SignatureKeyPair::generate(&suite(), &mut self.rng).unwrap();
         let template = LeafNode { signature_key: signer.public().clone(), ..template };
         let path = NewPath::generate(
-            &suite(),
+            &judge(),
             &self.tree,
             sender,
             template,
             signer.private(),
-            GROUP,
             MAX_LEAVES,
             &mut self.rng,
         )
@@ -126,7 +125,7 @@ impl World {
         let new: Vec<_> = self.new.keys().copied().collect();
         let context = path.tree.tree_hash(&suite()).to_vec();
         let update = path.encrypt(&suite(), &context, &new, &mut self.rng).unwrap();
-        let merged = update.merge(&suite(), &self.tree, sender, MAX_LEAVES, &new).unwrap();
+        let merged = update.merge(&judge(), &self.tree, sender, MAX_LEAVES, &new).unwrap();
         assert_eq!(merged.tree().tree_hash(&suite()), path.tree.tree_hash(&suite()));
         self.merge_into_model(sender, &update);
 

@@ -7,12 +7,12 @@ use crate::error::RecordsError;
 
 fn large(rng: &mut ChaCha20Rng) -> RatchetTree {
     let client = Client::new(rng);
-    let mut tree = RatchetTree::new(client.leaf.clone());
+    let mut tree = RatchetTree::new(ValidLeaf::unchecked(&client.leaf));
     for member in 1..1_024_u32 {
         let mut leaf = client.leaf.clone();
         leaf.encryption_key = member.to_be_bytes().to_vec().into();
         leaf.signature_key = member.to_be_bytes().to_vec().into();
-        tree = tree.add(leaf, MAX_LEAVES).unwrap().0;
+        tree = tree.add(ValidLeaf::unchecked(&leaf), MAX_LEAVES).unwrap().0;
     }
     tree
 }
@@ -25,23 +25,16 @@ fn a_change_copies_one_path() {
     assert_eq!(tree.nodes_not_in(&tree.clone()), 0);
     let sender = LeafIndex(700);
     let signer = SignatureKeyPair::generate(&suite(), &mut rng).unwrap();
-    let leaf = tree.leaf(sender).unwrap().clone();
-    let path = NewPath::generate(
-        &suite(),
-        &tree,
-        sender,
-        leaf.clone(),
-        signer.private(),
-        GROUP,
-        MAX_LEAVES,
-        &mut rng,
-    )
-    .unwrap();
+    let mut leaf = tree.leaf(sender).unwrap().clone();
+    leaf.signature_key = signer.public().clone();
+    let path =
+        NewPath::generate(&judge(), &tree, sender, leaf.clone(), signer.private(), MAX_LEAVES, &mut rng)
+            .unwrap();
     assert_eq!(path.path_secrets.len(), 10);
     assert_eq!(path.tree.nodes_not_in(&tree), 11);
     assert_eq!(tree.remove(sender).nodes_not_in(&tree), 11);
     // A new root, the empty right half and its way down to the new leaf.
-    let (larger, place) = tree.add(leaf, MAX_LEAVES).unwrap();
+    let (larger, place) = tree.add(ValidLeaf::unchecked(&leaf), MAX_LEAVES).unwrap();
     assert_eq!(place, LeafIndex(1_024));
     assert_eq!(larger.nodes_not_in(&tree), 1 + 11 + 10);
     assert_eq!(larger.remove(place).nodes_not_in(&tree), 0);

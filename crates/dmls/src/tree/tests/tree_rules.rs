@@ -19,10 +19,11 @@ fn unmerged() -> Model {
     let mut group = Group::new(6);
     let client = Client::new(&mut group.rng);
     // The last of the six makes a path of its own, so that node 11 is not blank.
-    let (tree, _) = group.tree.add(client.leaf, MAX_LEAVES).unwrap();
+    let (tree, _) = group.tree.add(ValidLeaf::unchecked(&client.leaf), MAX_LEAVES).unwrap();
     group.tree = tree;
     let tree = group.path(4).tree;
-    let model = Model::of(&tree.add(Client::new(&mut group.rng).leaf, MAX_LEAVES).unwrap().0);
+    let model =
+        Model::of(&tree.add(ValidLeaf::unchecked(&Client::new(&mut group.rng).leaf), MAX_LEAVES).unwrap().0);
     assert_eq!(validate(&model), Ok(()));
     model
 }
@@ -93,8 +94,8 @@ fn size_and_bytes() {
 fn adding_stops_at_the_limit() {
     let mut group = Group::new(4);
     let leaf = Client::new(&mut group.rng).leaf;
-    assert_eq!(group.tree.add(leaf.clone(), 4).unwrap_err(), Limit::TreeSize);
-    assert_eq!(group.tree.remove(LeafIndex(1)).add(leaf, 4).unwrap().1, LeafIndex(1));
+    assert_eq!(group.tree.add(ValidLeaf::unchecked(&leaf), 4).unwrap_err(), Limit::TreeSize);
+    assert_eq!(group.tree.remove(LeafIndex(1)).add(ValidLeaf::unchecked(&leaf), 4).unwrap().1, LeafIndex(1));
 }
 
 #[test]
@@ -180,13 +181,13 @@ fn keys_may_pass_through_a_repeated_state() {
     let tree = Group::new(3).tree;
     let [one, two] = [0, 1].map(|leaf| tree.leaf(LeafIndex(leaf)).unwrap().clone());
     // Two members swap their keys in two updates.
-    let swapping = tree.update(LeafIndex(0), two.clone());
+    let swapping = tree.update(LeafIndex(0), ValidLeaf::unchecked(&two));
     assert_eq!(swapping.check_unique_keys(), Err(Rule::DuplicateEncryptionKey));
-    assert_eq!(swapping.update(LeafIndex(1), one.clone()).check_unique_keys(), Ok(()));
+    assert_eq!(swapping.update(LeafIndex(1), ValidLeaf::unchecked(&one)).check_unique_keys(), Ok(()));
     // A member is removed and added again.
-    let (again, _) = tree.remove(LeafIndex(1)).add(two, MAX_LEAVES).unwrap();
+    let (again, _) = tree.remove(LeafIndex(1)).add(ValidLeaf::unchecked(&two), MAX_LEAVES).unwrap();
     assert_eq!(again.check_unique_keys(), Ok(()));
-    let (twice, _) = tree.add(one, MAX_LEAVES).unwrap();
+    let (twice, _) = tree.add(ValidLeaf::unchecked(&one), MAX_LEAVES).unwrap();
     assert_eq!(twice.check_unique_keys(), Err(Rule::DuplicateEncryptionKey));
 }
 
@@ -196,11 +197,11 @@ fn credential_types_must_be_supported_by_all() {
     assert_eq!(group.tree.check_credential_support(), Ok(()));
     let mut leaf = Client::new(&mut group.rng).leaf;
     leaf.capabilities.credentials = vec![CredentialType::X509];
-    let (tree, place) = group.tree.add(leaf.clone(), MAX_LEAVES).unwrap();
+    let (tree, place) = group.tree.add(ValidLeaf::unchecked(&leaf), MAX_LEAVES).unwrap();
     assert_eq!(tree.check_credential_support(), Err(Rule::LeafCredentialSupport));
     leaf.capabilities.credentials = vec![CredentialType::X509, CredentialType::BASIC];
     leaf.credential = Credential::X509(vec![]);
-    let (both, _) = group.tree.add(leaf, MAX_LEAVES).unwrap();
+    let (both, _) = group.tree.add(ValidLeaf::unchecked(&leaf), MAX_LEAVES).unwrap();
     assert_eq!(both.check_credential_support(), Err(Rule::LeafCredentialSupport));
     assert_eq!(both.remove(place).check_credential_support(), Ok(()));
 }

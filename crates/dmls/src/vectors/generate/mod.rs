@@ -92,6 +92,9 @@ pub fn generate(
         provider,
         dmls_extension,
         encrypt_handshake,
+        // Newcomers join by external commits, and there the format knows no other rules than RFC 9420's.
+        ruleset: None,
+        offer_external_joins: true,
         ratchet_tree_in_welcome,
         max_lifetime: 101 * 366 * 86_400,
         psks: psks.clone(),
