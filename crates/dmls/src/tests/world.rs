@@ -147,9 +147,10 @@ impl World {
 
     /// What an observer says to a message; `None` to one that it can't look into.
     fn observed(&mut self, message: &[u8]) -> Option<Result<(), Error>> {
-        let DmlsMessage { message: inner, .. } = DmlsMessage::from_bytes(message).ok()?;
+        let DmlsMessage { message: inner, dmls_epoch } = DmlsMessage::from_bytes(message).ok()?;
         let MlsMessage::PublicMessage(public) = inner else { return None };
-        let parent = self.observer.head().commit_id().clone();
+        let named = self.observer.epochs().find(|epoch| epoch.dmls_epoch() == Some(&dmls_epoch));
+        let parent = named.unwrap_or_else(|| self.observer.head()).commit_id().clone();
         let Content::Commit(commit) = &public.content.content else {
             return Some(self.observer.check_proposal(&parent, message).map(|_| ()));
         };
