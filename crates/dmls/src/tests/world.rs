@@ -135,7 +135,7 @@ impl World {
         let answer = self.alice.receive(message, NOW);
         let error = answer.map(|step| step.outcome().clone()).expect_err("Alice must refuse it");
         assert_eq!(records(&self.alice), before);
-        match self.observed(message) {
+        match self.observed(message, false) {
             Some(Err(seen)) => assert_eq!(seen, error),
             Some(Ok(())) => {
                 assert!(NEEDS_MEMBERSHIP.iter().any(|rule| error == (*rule).into()), "{error} is seen");
@@ -145,12 +145,11 @@ impl World {
         error
     }
 
-    /// What an observer says to a message; `None` to one that it can't look into.
-    fn observed(&mut self, message: &[u8]) -> Option<Result<(), Error>> {
-        let DmlsMessage { message: inner, dmls_epoch } = DmlsMessage::from_bytes(message).ok()?;
+    /// What an observer says to a message, and whether it follows it; `None` to one that it can't look into.
+    fn observed(&mut self, message: &[u8], follow: bool) -> Option<Result<(), Error>> {
+        let DmlsMessage { message: inner, .. } = DmlsMessage::from_bytes(message).ok()?;
         let MlsMessage::PublicMessage(public) = inner else { return None };
-        let named = self.observer.epochs().find(|epoch| epoch.dmls_epoch() == Some(&dmls_epoch));
-        let parent = named.unwrap_or_else(|| self.observer.head()).commit_id().clone();
+        let parent = self.observer.head().commit_id().clone();
         let Content::Commit(commit) = &public.content.content else {
             return Some(self.observer.check_proposal(&parent, message).map(|_| ()));
         };
@@ -161,12 +160,16 @@ impl World {
             }
         }
         let staged = self.observer.stage_unattested(&parent, message, &proposals);
-        Some(staged.map(|step| drop(step.apply_unsaved())))
+        Some(staged.map(|step| {
+            if follow {
+                step.apply_unsaved();
+            }
+        }))
     }
 
     /// Alice must accept the message, and so must an observer.
     pub(super) fn accepted(&mut self, message: &[u8]) -> Outcome {
-        if let Some(seen) = self.observed(message) {
+        if let Some(seen) = self.observed(message, true) {
             seen.unwrap();
         }
         let outcome = self.alice.receive(message, NOW).unwrap().apply_unsaved();
