@@ -204,6 +204,7 @@ fn no_byte_of_a_bundle_can_be_changed() {
 fn what_is_too_large_is_refused() {
     let mut world = World::new();
     let bundle = world.alice_adds_dave_with_bobs_update();
+    #[allow(clippy::type_complexity, reason = "a table")]
     let parts: [(&str, fn(&mut Bundle) -> &mut Vec<u8>); 4] = [
         ("commit", |bundle| &mut bundle.commit),
         ("proposal", |bundle| &mut bundle.proposals[0]),
