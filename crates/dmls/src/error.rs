@@ -141,10 +141,11 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// The validation rules, each with the section that it comes from.
+    /// The validation rules, each with the section that it comes from. [`Rule::counts_on_receipt`] says which of them are for
+    /// receivers.
     Rule {
         // Framing.
-        MessageKind = "6:wire-format": "the message is of another kind: crate::classify tells which";
+        MessageKind = "6:wire-format": "the message is of another kind; dmls::classify tells which";
         GroupId = "6:group-id": "the message belongs to another group";
         Epoch = "6:epoch": "the message belongs to another epoch";
         Sender = "6.1:sender": "the sender's leaf is blank or outside of the tree";
@@ -247,7 +248,42 @@ reasons! {
         HandshakeFormat = "dmls:handshake": "the group's ruleset asks for the other of PublicMessage and PrivateMessage";
         Members = "dmls:members": "the tree would have more leaves than the group's ruleset allows";
         ReInitExtensions = "dmls:reinit": "the successor of a reinit drops the extension of the draft or the ruleset, or does not require it";
+        BundleProposals = "dmls:bundle-proposals": "the proposals of the bundle are not those that its commit refers to";
+        BundleContext = "dmls:bundle-context": "the GroupInfo of the bundle has another GroupContext than its commit makes";
+        BundleTag = "dmls:bundle-tag": "the GroupInfo of the bundle has another confirmation tag than its commit";
+        BundleSigner = "dmls:bundle-signer": "the GroupInfo of the bundle is not signed by the committer";
+        BundleCommit = "dmls:bundle-commit": "the GroupInfo of the bundle does not name its commit";
+        BundleEpoch = "dmls:bundle-epoch": "the GroupInfo of the bundle does not say its dmls_epoch";
+        BundleExternalPub = "dmls:bundle-external-pub": "the GroupInfo of the bundle offers external joins, which the group does not allow";
+        BundleWelcome = "dmls:bundle-welcome": "the Welcome of the bundle is not for those whom its commit adds";
         Punctured = "dmls:punctured": "the commit was processed in this epoch before";
+    }
+}
+
+impl Rule {
+    /// Whether the rule counts for what others made, or only when we create, add or commit.
+    ///
+    /// A member who refuses what the others accept is split off. So what others made is judged by what RFC 9420 asks of
+    /// receivers, and only three of our rules are addressed to others:
+    ///
+    /// | | RFC 9420 |
+    /// |---|---|
+    /// | `11.1:suite` | "all members of the group need to support the cipher suite": s7.3, the list for receivers, does not have it |
+    /// | `10:extensions` | what a creator lists; s10.1, the list for receivers, does not have it |
+    /// | `7.3:lifetime` | "the client MUST verify" of what it sends; of what it receives, that is "not mandatory", and clocks differ |
+    ///
+    /// Of the others the RFC says that receivers refuse, but for these, on which all members agree because they depend on
+    /// nothing but the message and the group:
+    ///
+    /// | | |
+    /// |---|---|
+    /// | `10:init-key`, `10:encryption-key`, `10:signature-key` | s10 says that they MUST be keys of the suite, not who checks it |
+    /// | `7.1:encryption-key`, `7.6:encryption-key` | it is silent: without, nobody could commit any more |
+    /// | `7.2:lifetime-length`, `12.1.8:authorization`, `12.2:repeated-client`, all credentials | what the application decides, the same in all its clients |
+    /// | `13.4:extension-content` | s17.3 says where an extension "may appear" |
+    /// | `13.4:group-extensions` | s13.4 asks it of who adds; s7.3 asks receivers for "compatible with the group's parameters" |
+    pub fn counts_on_receipt(self) -> bool {
+        !matches!(self, Self::LeafSuite | Self::KeyPackageExtensions | Self::LeafLifetime)
     }
 }
 
@@ -307,6 +343,7 @@ reasons! {
         UnknownCommit: "no such commit is pending; it was confirmed, abandoned or lost with its epoch";
         EpochNotFull: "this epoch can only be read now; commits and messages are made in the head";
         NotMember: "this client was removed from the group; join again with a Welcome or an external commit";
+        ForgetsWay: "the way to the head, or a final commit, goes through this epoch; forget the oldest first, and what branches off from it";
         DeletesHead: "the head can't be deleted; drop the group if you want to leave it";
         ProposalsPending: "proposals were received in this epoch: commit before sending application data";
         UnknownProposal: "no such proposal is stored in this epoch";

@@ -38,7 +38,7 @@ pub enum ForkChoice {
 }
 
 impl ForkChoice {
-    /// As a GroupContext names it (R16).
+    /// As a GroupContext names it ([`crate::extension::Ruleset`], R16).
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::HighestConfirmationTag => 0,

@@ -48,6 +48,23 @@ impl<K, N> Vertex<K, N> {
     pub(crate) fn new(parent: Option<K>, number: u64, edge: Edge, choice: ForkChoice, value: N) -> Self {
         Self { parent, number, edge, choice, value, next: None, on_way: false, is_final: false }
     }
+
+    /// The same without the epoch itself.
+    pub(crate) fn bare(&self) -> Vertex<K, ()>
+    where
+        K: Clone,
+    {
+        Vertex {
+            parent: self.parent.clone(),
+            number: self.number,
+            edge: self.edge.clone(),
+            choice: self.choice,
+            value: (),
+            next: self.next.clone(),
+            on_way: self.on_way,
+            is_final: self.is_final,
+        }
+    }
 }
 
 /// Where the way ends.
@@ -184,18 +201,8 @@ impl<K: Ord + Clone, N> Forks<K, N> {
 
     /// Where the way will end after a change that is rare: it is tried on a copy without the epochs themselves, O(known).
     pub(crate) fn end_after(&self, change: impl FnOnce(&mut Forks<K, ()>)) -> WayEnd<K> {
-        let bare = |vertex: &Vertex<K, N>| Vertex {
-            parent: vertex.parent.clone(),
-            number: vertex.number,
-            edge: vertex.edge.clone(),
-            choice: vertex.choice,
-            value: (),
-            next: vertex.next.clone(),
-            on_way: vertex.on_way,
-            is_final: vertex.is_final,
-        };
         let mut copy = Forks {
-            vertices: self.vertices.iter().map(|(key, vertex)| (key.clone(), bare(vertex))).collect(),
+            vertices: self.vertices.iter().map(|(key, vertex)| (key.clone(), vertex.bare())).collect(),
             children: self.children.clone(),
             dead_ends: self.dead_ends.clone(),
             by_commit: self.by_commit.clone(),

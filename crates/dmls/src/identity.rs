@@ -7,11 +7,12 @@ use rand_core::CryptoRng;
 
 use crate::codec::{Decode, DecodeError, Encode, Reader};
 use crate::credential::Credential;
-use crate::crypto::{HpkePrivateKey, KeyPackageRef, Secret, Signature, SignatureKeyPair, Suite};
+use crate::crypto::{HpkePrivateKey, KeyPackageRef, Provider, Secret, Signature, SignatureKeyPair, Suite};
+use crate::error::Unsupported;
 use crate::extension::{Capabilities, Extensions};
 use crate::framing::MlsMessage;
 use crate::key_package::KeyPackage;
-use crate::registry::{CredentialType, ExtensionType, ProtocolVersion};
+use crate::registry::{CipherSuite, CredentialType, ExtensionType, ProtocolVersion};
 use crate::time::Lifetime;
 use crate::tree::{LeafIndex, LeafNode, LeafNodeSource, LeafPlace};
 use crate::{Error, RecordsError};
@@ -36,25 +37,30 @@ impl Identity {
 
     /// From a signature key that exists. It supports what this library supports.
     pub fn new(suite: Suite, credential: Credential, signer: SignatureKeyPair) -> Self {
-        let mut credentials = vec![CredentialType::BASIC, CredentialType::X509];
-        if !credentials.contains(&credential.credential_type()) {
-            credentials.push(credential.credential_type());
-        }
+        // s7.2: "The client MUST list all values for the respective parameters that it supports."
         let capabilities = Capabilities {
             versions: vec![ProtocolVersion::MLS10],
-            cipher_suites: vec![suite.code()],
+            cipher_suites: suite.provider().suites().map(|suite| suite.code()).collect(),
             extensions: vec![ExtensionType::DMLS, ExtensionType::RULESET, ExtensionType::HOME_ATTESTATION],
             proposals: Vec::new(),
-            credentials,
+            credentials: vec![CredentialType::BASIC, CredentialType::X509],
         };
         Self { suite, credential, signer: Arc::new(signer), capabilities, extensions: Extensions::new() }
     }
 
-    /// Replaces what it says that it supports. Without [`ExtensionType::DMLS`] it can only join groups that don't have
-    /// the extension of R9.
-    pub fn with_capabilities(mut self, capabilities: Capabilities) -> Self {
+    /// Replaces what it says that it supports. Default types are left out: they "MUST NOT be listed" (RFC 9420 s7.2). Without
+    /// [`ExtensionType::DMLS`] it can only join groups that don't have the extension of R9.
+    pub fn with_capabilities(mut self, mut capabilities: Capabilities) -> Self {
+        capabilities.extensions.retain(|extension| !extension.is_default());
+        capabilities.proposals.retain(|proposal| !proposal.is_default());
         self.capabilities = capabilities;
         self
+    }
+
+    /// The same client with another signature key and another credential, or the same; what it supports stays.
+    /// [`crate::CommitBuilder::identity`] brings it into a group, in which its authentication service must take it for a successor.
+    pub fn rotated(&self, credential: Credential, signer: SignatureKeyPair) -> Self {
+        Self { credential, signer: Arc::new(signer), ..self.clone() }
     }
 
     /// Leaves out the extensions of R9 and R16, to take part in groups of the bare draft and of RFC 9420.
@@ -80,9 +86,40 @@ impl Identity {
         &self.credential
     }
 
+    /// What it says that it supports.
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
     /// The signature key pair.
     pub fn signer(&self) -> &Arc<SignatureKeyPair> {
         &self.signer
+    }
+
+    /// For storage. Secret: erase what you don't need any more.
+    pub fn to_secret(&self) -> Secret {
+        let (code, private) = (self.suite.code(), self.signer.private());
+        Secret::encoding(&[&FORMAT, &code, &self.credential, &self.capabilities, &self.extensions, private])
+    }
+
+    /// From storage. The provider must have its suite.
+    pub fn from_secret(provider: Provider, stored: &Secret) -> Result<Self, Error> {
+        let malformed = |e| RecordsError::Malformed("an identity", e);
+        let mut r = open_record(stored).map_err(malformed)?;
+        let mut decode = || -> Result<_, DecodeError> {
+            let parts = (
+                CipherSuite::decode(&mut r)?,
+                Credential::decode(&mut r)?,
+                Capabilities::decode(&mut r)?,
+                Extensions::decode(&mut r)?,
+                Secret::decode(&mut r)?,
+            );
+            r.finish().map(|()| parts)
+        };
+        let (code, credential, capabilities, extensions, signer) = decode().map_err(malformed)?;
+        let suite = provider.suite(code).ok_or(Unsupported::CipherSuite(code))?;
+        let signer = Arc::new(SignatureKeyPair::from_private(&suite, signer)?);
+        Ok(Self { suite, credential, signer, capabilities, extensions })
     }
 
     /// A leaf with everything but keys, source and signature.
@@ -143,6 +180,18 @@ impl fmt::Debug for Identity {
     }
 }
 
+/// The format of stored identities and key packages: it stands in front.
+const FORMAT: u16 = 1;
+
+/// What stands behind the format.
+fn open_record(stored: &Secret) -> Result<Reader<'_>, DecodeError> {
+    let mut r = Reader::new(stored.as_bytes());
+    match u16::decode(&mut r)? {
+        FORMAT => Ok(r),
+        _ => Err(DecodeError::at(0, "format 1")),
+    }
+}
+
 /// A key package of ours with its private keys. Use it for one Welcome and delete it.
 pub struct OwnKeyPackage {
     pub(crate) key_package: KeyPackage,
@@ -195,19 +244,19 @@ impl OwnKeyPackage {
     /// For storage. Secret: erase what you don't need any more.
     pub fn to_secret(&self) -> Secret {
         let private = self.signer.private();
-        Secret::encoding(&[&self.key_package, &self.init_private, &self.encryption_private, private])
+        Secret::encoding(&[&FORMAT, &self.key_package, &self.init_private, &self.encryption_private, private])
     }
 
     /// From storage.
     pub fn from_secret(suite: &Suite, stored: &Secret) -> Result<Self, Error> {
         let (key_package, init, encryption, signer) =
-            Self::decode_parts(stored.as_bytes()).map_err(|e| RecordsError::Malformed("a key package", e))?;
+            Self::decode_parts(stored).map_err(|e| RecordsError::Malformed("a key package", e))?;
         let signer = SignatureKeyPair::from_private(suite, signer)?;
         Self::from_parts(suite, key_package, init, encryption, signer)
     }
 
-    fn decode_parts(bytes: &[u8]) -> Result<(KeyPackage, Secret, Secret, Secret), DecodeError> {
-        let mut r = Reader::new(bytes);
+    fn decode_parts(stored: &Secret) -> Result<(KeyPackage, Secret, Secret, Secret), DecodeError> {
+        let mut r = open_record(stored)?;
         let parts = (
             Decode::decode(&mut r)?,
             Decode::decode(&mut r)?,

@@ -3,12 +3,13 @@
 //! A [`Group`] is a graph of epochs. Several commits may follow one epoch; each makes an epoch with a name of its own, and
 //! all members end on the same one, the head, in whatever order messages arrive. The core has no clock, no global
 //! randomness, no network and no disk: time and randomness are arguments, messages are bytes, and every operation gives a
-//! [`Step`]: its outcome and the [`Changes`] to write. Write them, then [`apply`](Step::apply); or drop the step, and
-//! nothing has happened.
+//! [`Step`]: its outcome and the [`Changes`] to write. [`persist`](Step::persist) it; or drop it, and nothing has happened.
 //!
 //! ```
-//! use dmls::danger::AcceptAnyCredential; // an application has an AuthenticationService of its own
-//! use dmls::{Arrival, CipherSuite, Config, Credential, Error, Group, Identity, Lifetime, NewGroupOptions, Outcome, Time};
+//! use std::collections::BTreeMap;
+//!
+//! use dmls::danger::AcceptAnyCredential;
+//! use dmls::{Changes, CipherSuite, Config, Credential, Error, Group, Identity, Lifetime, NewGroupOptions, Outcome, Time};
 //!
 //! # fn main() -> Result<(), Error> {
 //! let (mut rng, now, config) = (rand::rng(), Time(1_800_000_000), Config::new(AcceptAnyCredential));
@@ -17,13 +18,19 @@
 //! let bob = Identity::generate(suite, Credential::basic("bob"), &mut rng)?;
 //! let bobs = bob.key_package(Lifetime::starting(now, 86_400), &mut rng)?;
 //!
-//! let mut a = Group::create(&alice, NewGroupOptions::default(), config.clone(), now, &mut rng)?.apply();
-//! let sent = a.commit().add(bobs.key_package().clone()).stage(now, &mut rng)?.apply();
-//! let welcome = a.confirm(&sent.id, Arrival::at(now))?.apply().welcome.expect("somebody was added");
-//! let mut b = Group::join(&bobs, &welcome, None, config, now)?.apply();
+//! // Each has a store, here a map: all changes of a step in one transaction.
+//! let (mut disk_a, mut disk_b) = (BTreeMap::new(), BTreeMap::new());
+//! let mut write_a = |changes: &Changes| -> Result<(), Error> { Ok(changes.replay_into(&mut disk_a)) };
+//! let mut write_b = |changes: &Changes| -> Result<(), Error> { Ok(changes.replay_into(&mut disk_b)) };
 //!
-//! let message = a.send(b"hello", b"", &mut rng)?.apply();
-//! let outcome = b.receive(&message, Arrival::at(now))?.apply();
+//! let founding = Group::create(&alice, NewGroupOptions::default(), config.clone(), now, &mut rng)?;
+//! let mut a = founding.persist(&mut write_a)?;
+//! let step = a.commit().add(bobs.key_package().clone()).stage_confirmed(now, &mut rng)?;
+//! let welcome = step.persist(|changes, _| write_a(changes))?.epoch.welcome.expect("somebody was added");
+//! let mut b = Group::join(&bobs, &welcome, None, config, now)?.persist(&mut write_b)?;
+//!
+//! let message = a.send(b"hello").seal(&mut rng)?.persist(|changes, _| write_a(changes))?;
+//! let outcome = b.receive(&message, now)?.persist(|changes, _| write_b(changes))?;
 //! assert!(matches!(outcome, Outcome::Application(hello) if hello.data == b"hello"));
 //! # Ok(())
 //! # }
@@ -52,7 +59,7 @@ pub mod key_package;
 pub mod key_schedule;
 pub mod message;
 mod pprf;
-// mod public_group;
+mod public_group;
 pub mod registry;
 mod secret_tree;
 #[cfg(test)]
@@ -79,7 +86,10 @@ pub use group::{
 pub use identity::{Identity, OwnKeyPackage};
 pub use key_package::KeyPackage;
 pub use key_schedule::{CommitId, EpochId, KeySchedule};
-// pub use public_group::{PublicEpochInfo, PublicGroup, PublicOutcome};
+pub use public_group::{
+    PublicChild, PublicEpochRef, PublicFounding, PublicGroup, PublicMember, PublicProposal, PublicStep,
+    PublicTurn, StagedCommit,
+};
 pub use registry::CipherSuite;
 pub use time::{Lifetime, Time};
 pub use tree::LeafIndex;

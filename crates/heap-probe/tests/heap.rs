@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use dmls::codec::{Decode, Reader};
 use dmls::crypto::Tag;
+use dmls::danger::AcceptAnyCredential;
 use dmls::extension::ExternalSender;
 use dmls::key_schedule::GroupContext;
 use dmls::{
-    Arrival, Changes, CipherSuite, Config, Credential, ExternalJoinOptions, Founding, Group, Identity,
-    KeyLog, KeySchedule, Lifetime, NewGroupOptions, Outcome, OwnKeyPackage, Provider, Step, Time,
+    Changes, CipherSuite, Config, Credential, ExternalJoinOptions, Founding, Group, Identity, KeyLog,
+    KeySchedule, Lifetime, Network, NewGroupOptions, Outcome, OwnKeyPackage, Provider, Step, Time,
 };
 use heap_probe::{Probe, found, watch};
 use rand_chacha::ChaCha20Rng;
@@ -19,8 +20,6 @@ use rand_chacha::rand_core::SeedableRng;
 static PROBE: Probe = Probe;
 
 const NOW: Time = Time(1_800_000_000);
-const ARRIVAL: Arrival = Arrival { now: NOW, retain: true };
-
 /// All secrets that are known by name.
 #[derive(Default)]
 struct Secrets(Mutex<Vec<(String, Vec<u8>)>>);
@@ -54,7 +53,8 @@ impl Client {
     fn found(founding: Founding, secrets: &Arc<Secrets>) -> Self {
         let mut records = BTreeMap::new();
         founding.changes().replay_into(&mut records);
-        let mut client = Self { group: watch(|| founding.apply()), records, secrets: secrets.clone() };
+        let mut client =
+            Self { group: watch(|| founding.apply_unsaved()), records, secrets: secrets.clone() };
         client.learn();
         client
     }
@@ -62,7 +62,7 @@ impl Client {
     fn run<T>(&mut self, step: impl for<'g> FnOnce(&'g mut Group) -> Step<'g, T>) -> T {
         let step = watch(|| step(&mut self.group));
         step.changes().replay_into(&mut self.records);
-        let outcome = watch(|| step.apply());
+        let outcome = watch(|| step.apply_unsaved());
         self.learn();
         outcome
     }
@@ -71,6 +71,8 @@ impl Client {
     fn learn(&mut self) {
         let snapshot: Changes = watch(|| self.group.snapshot());
         for (key, value) in snapshot.iter().filter_map(|(key, value)| Some((key, value?))) {
+            // At the end, a checksum.
+            let value = &value[..value.len() - 4];
             match key[0] {
                 b'i' => value.chunks(32).for_each(|node| self.secrets.add("init node", node)),
                 b'r' if value.len() == 32 => self.secrets.add("message node", value),
@@ -86,7 +88,9 @@ impl Client {
                     let mut r = Reader::new(value);
                     let public = (bool::decode(&mut r), GroupContext::decode(&mut r), Tag::decode(&mut r));
                     assert!(public.0.is_ok() && public.1.is_ok() && public.2.is_ok());
-                    let strings = r.rest().windows(33).filter(|window| window[0] == 32);
+                    // At the end, the name of the commit.
+                    let rest = r.rest();
+                    let strings = rest[..rest.len() - 33].windows(33).filter(|window| window[0] == 32);
                     strings.for_each(|window| self.secrets.add("epoch secret or private key", &window[1..]));
                 }
                 _ => {}
@@ -126,7 +130,7 @@ fn life_of_a_group(
 ) -> Arc<Secrets> {
     let secrets = Arc::new(Secrets::default());
     let log: Arc<dyn KeyLog> = secrets.clone();
-    let config = Config { provider, schedule, key_log: Some(log), ..Config::default() };
+    let config = Config { provider, schedule, key_log: Some(log), ..Config::new(AcceptAnyCredential) };
     let suite = provider.suite(suite).unwrap();
     let rng = &mut ChaCha20Rng::seed_from_u64(7);
     let identity = |name: &str, rng: &mut ChaCha20Rng| {
@@ -149,7 +153,7 @@ fn life_of_a_group(
         commit.stage(NOW, rng).unwrap()
     });
     alice.restart(&config);
-    let welcome = alice.run(|group| group.confirm(&sent.id, ARRIVAL).unwrap()).welcome.unwrap();
+    let welcome = alice.run(|group| group.confirm(&sent.id).unwrap()).welcome.unwrap();
     let [mut bob, mut carol] = own.map(|own| {
         let founding = watch(|| Group::join(&own, &welcome, None, config.clone(), NOW).unwrap());
         watch(|| drop(own));
@@ -157,45 +161,50 @@ fn life_of_a_group(
     });
 
     // Messages, the last one first.
-    let texts: Vec<_> = (0..5).map(|_| alice.run(|group| group.send(b"text", b"", rng).unwrap())).collect();
+    let texts: Vec<_> = (0..5).map(|_| alice.run(|group| group.send(b"text").seal(rng).unwrap())).collect();
     for text in texts.iter().rev() {
-        bob.run(|group| group.receive(text, ARRIVAL).unwrap());
+        bob.run(|group| group.receive(text, NOW).unwrap());
     }
     let update = bob.run(|group| group.propose_update(NOW, rng).unwrap());
     for client in [&mut alice, &mut carol] {
-        client.run(|group| group.receive(&update.message, ARRIVAL).unwrap());
+        client.run(|group| group.receive(&update.message, NOW).unwrap());
     }
     bob.restart(&config);
 
     // Commits: a fork of three in a DMLS group, one that is given up, and a line of them.
     if schedule == KeySchedule::Dmls {
+        for client in [&mut alice, &mut bob, &mut carol] {
+            client.run(|group| group.set_network(Network::Split));
+        }
         let sent = [&mut alice, &mut bob, &mut carol]
             .map(|client| client.run(|group| group.commit().stage(NOW, rng).unwrap()));
         let given_up = alice.run(|group| group.commit().stage(NOW, rng).unwrap());
         alice.run(|group| group.abandon(&given_up.id).unwrap());
         for client in [&mut alice, &mut bob, &mut carol] {
             for commit in &sent {
-                let outcome = client.run(|group| group.receive(&commit.message, ARRIVAL).unwrap());
+                let outcome = client.run(|group| group.receive(&commit.message, NOW).unwrap());
                 assert!(matches!(outcome, Outcome::Commit(_)), "{outcome:?}");
             }
             client.restart(&config);
         }
     }
-    let whole = Arrival { retain: false, ..ARRIVAL };
+    for client in [&mut alice, &mut bob, &mut carol] {
+        client.run(|group| group.set_network(Network::Whole));
+    }
     for _ in 0..3 {
         let sent = alice.run(|group| group.commit().stage(NOW, rng).unwrap());
-        alice.run(|group| group.confirm(&sent.id, whole).unwrap());
+        alice.run(|group| group.confirm(&sent.id).unwrap());
         for client in [&mut bob, &mut carol] {
-            client.run(|group| group.receive(&sent.message, whole).unwrap());
+            client.run(|group| group.receive(&sent.message, NOW).unwrap());
         }
     }
-    let info = watch(|| alice.group.group_info(NOW).unwrap());
+    let info = watch(|| alice.group.head().group_info(NOW).unwrap());
     let options = ExternalJoinOptions::default();
     let founding = watch(|| Group::join_external(&dave, &info, options, config.clone(), NOW, rng).unwrap());
     let commit = founding.commit().unwrap().to_vec();
     let dave = Client::found(founding, &secrets);
     for client in [&mut alice, &mut bob] {
-        client.run(|group| group.receive(&commit, whole).unwrap());
+        client.run(|group| group.receive(&commit, NOW).unwrap());
         client.restart(&config);
     }
     for client in [alice, bob, carol, dave] {

@@ -130,7 +130,7 @@ impl Epoch {
         let signer = request.identity.as_ref().map_or(&self.signer, Identity::signer).clone();
         let child = Epoch::new(confirmed, tree, private, signer, reinit, Some(id.clone()));
         let welcome =
-            child.welcome(rules, &provisional, path.as_ref(), derived.joiner, &derived.welcome, rng)?;
+            child.welcome(rules, provisional, path.as_ref(), derived.joiner, &derived.welcome, rng)?;
         Ok(StagedOwnCommit {
             id,
             message: outgoing.message,

@@ -76,7 +76,7 @@ impl GroupInfo {
     }
 
     /// An extension of R13 or R15: as long as a hash, if it is there.
-    fn name(&self, suite: &Suite, extension_type: ExtensionType) -> Result<Option<&[u8]>, Rule> {
+    pub(crate) fn name(&self, suite: &Suite, extension_type: ExtensionType) -> Result<Option<&[u8]>, Rule> {
         match self.extensions.data(extension_type) {
             Some(name) if name.len() != suite.nh() => Err(Rule::GroupInfoName),
             name => Ok(name),

@@ -203,13 +203,9 @@ impl PublicEpoch {
         mut provisional: GroupContext,
         commit: &AuthenticatedContent,
     ) -> GroupContext {
-        provisional.confirmed_transcript_hash = confirmed_transcript_hash(
-            &self.suite,
-            &self.interim_transcript_hash,
-            commit.wire_format,
-            &commit.content,
-            &commit.auth.signature,
-        );
+        let input = commit.transcript_input();
+        provisional.confirmed_transcript_hash =
+            confirmed_transcript_hash(&self.suite, &self.interim_transcript_hash, &input);
         provisional
     }
 }

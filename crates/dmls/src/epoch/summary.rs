@@ -230,7 +230,7 @@ mod tests {
         }
         // What is usual is there as a whole.
         let usual = summary(40, 5).known();
-        assert_eq!((usual.added.len(), usual.removed.len()), (39, 40));
+        assert_eq!((usual.added.len(), usual.removed.len()), (27, 40));
         assert_eq!(summary(1000, 5).known().removed.len(), 64);
     }
 }

@@ -276,6 +276,18 @@ impl AuthenticatedContent {
         Ok(Self { wire_format, content, auth: FramedContentAuthData { signature, confirmation_tag: None } })
     }
 
+    /// ConfirmedTranscriptHashInput (RFC 9420 s8.2).
+    ///
+    /// ```text
+    /// struct { WireFormat wire_format; FramedContent content; opaque signature<V>; } ConfirmedTranscriptHashInput;
+    /// ```
+    pub(crate) fn transcript_input(&self) -> Vec<u8> {
+        let mut input = self.wire_format.to_bytes();
+        self.content.encode(&mut input);
+        self.auth.signature.encode(&mut input);
+        input
+    }
+
     /// Checks the signature against the key of its sender.
     pub(crate) fn verify(
         self,

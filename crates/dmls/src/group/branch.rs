@@ -1,9 +1,8 @@
 //! How a commit becomes an epoch of the graph: others' when they arrive, ours when they are confirmed.
 
 use crate::crypto::{ProposalRef, Tag};
-use crate::epoch::{CommitSummary, Epoch, ProcessedCommit, Rules};
+use crate::epoch::{CommitSummary, Epoch, ProcessedCommit, PublicEpoch, Rules};
 use crate::error::{Error, Rule, Usage};
-use crate::extension::Extensions;
 use crate::fork_choice::ForkChoice;
 use crate::forks::{Edge, Vertex, WayEnd};
 use crate::framing::{AuthenticatedContent, Content, Sender, Verified};
@@ -41,16 +40,17 @@ pub(crate) struct PendingCommit {
 
 impl PendingCommit {
     pub(crate) fn into_vertex(self) -> (EpochId, Vertex<EpochId, Node>) {
-        let (number, choice) = (self.epoch.context().epoch, choice_in(&self.epoch.context().extensions));
+        let (number, choice) = (self.epoch.context().epoch, choice_in(self.epoch.public()));
         let id = self.epoch.id.clone();
-        let node = Node::new(Some(self.commit), self.made, self.epoch);
+        let node = Node::new(Some(self.commit.known()), self.made, self.epoch);
         (id, Vertex::new(self.parent, number, self.edge, choice, node))
     }
 }
 
-/// The fork choice that the GroupContext of an epoch names for its children (R16).
-pub(super) fn choice_in(_extensions: &Extensions) -> ForkChoice {
-    ForkChoice::HighestConfirmationTag
+/// The fork choice that the GroupContext of an epoch names for its children (R16). Whoever does not know it did not join.
+pub(crate) fn choice_in(epoch: &PublicEpoch) -> ForkChoice {
+    let named = epoch.ruleset.as_ref().and_then(|ruleset| ForkChoice::from_code(ruleset.fork_choice.0));
+    named.unwrap_or_default()
 }
 
 /// A commit that is valid, on its way into the graph.
@@ -74,7 +74,7 @@ struct OwnChild {
 impl NewChild {
     /// The effect that adds it as a name only.
     fn without_state(&self, made: Time) -> Effect {
-        let node = Node::known(Some(self.commit.clone()), made);
+        let node = Node::known(Some(self.commit.known()), made);
         let vertex = Vertex::new(self.parent.clone(), self.number, self.edge.clone(), self.choice, node);
         Effect::AddEpoch(self.id.clone(), Box::new(vertex))
     }
@@ -124,8 +124,8 @@ impl Group {
         now: Time,
     ) -> Result<Decision<Outcome>, Error> {
         let (epoch, commit, puncture) = match processed {
-            ProcessedCommit::Child { epoch, summary, puncture, .. } => (epoch, summary, puncture),
-            ProcessedCommit::RemovesUs { summary, .. } => {
+            ProcessedCommit::Child { epoch, summary, puncture } => (epoch, summary, puncture),
+            ProcessedCommit::RemovesUs { summary } => {
                 return self.decide_removal(&parent.id, edge, summary);
             }
         };
@@ -137,12 +137,12 @@ impl Group {
             parent: Some(parent.id.clone()),
             edge,
             number: epoch.context().epoch,
-            choice: choice_in(&epoch.context().extensions),
+            choice: choice_in(epoch.public()),
             commit,
             authenticated_data,
         };
         let puncture = puncture.map(|puncture| Effect::Puncture(parent.id.clone(), puncture));
-        let node = Node::new(Some(child.commit.clone()), now, epoch);
+        let node = Node::new(Some(child.commit.known()), now, epoch);
         let decision = self.decide_child(child, false, |child, stays| {
             if !stays {
                 return vec![child.without_state(now)];
@@ -189,7 +189,7 @@ impl Group {
             parent: pending.parent.clone(),
             edge: pending.edge.clone(),
             number: pending.epoch.context().epoch,
-            choice: choice_in(&pending.epoch.context().extensions),
+            choice: choice_in(pending.epoch.public()),
             commit: pending.commit.clone(),
             authenticated_data: pending.authenticated_data.clone(),
         };
@@ -239,8 +239,9 @@ impl Group {
         effects.extend(self.forget_old(&head, child.number));
 
         let head_moved = head != self.state.head;
-        let joined = if head == child.id { child.parent.as_ref() } else { Some(&head) };
-        let lost = if head_moved { self.lost(&head, joined) } else { Vec::new() };
+        let parent = child.parent.as_ref();
+        let kept = if head == child.id { parent } else { Some(&head) };
+        let lost = if head_moved { self.lost(kept) } else { Vec::new() };
         let outcome = NewEpoch {
             is_head: head == child.id,
             commit_id: child.edge.commit,
@@ -281,7 +282,17 @@ impl Group {
     fn is_over_quota(&self, parent: &EpochId, edge: &Edge) -> bool {
         let children = self.graph.forks().children(parent);
         let same = children.filter(|(_, vertex)| vertex.edge.committer == edge.committer).count();
-        same >= self.config.limits.children_per_committer
+        same >= self.children_per_committer(parent)
+    }
+
+    /// How many children of an epoch one committer may have before they must win: as the group's ruleset says, or else this
+    /// client (R16).
+    pub(super) fn children_per_committer(&self, parent: &EpochId) -> usize {
+        let public = self.graph.node(parent).and_then(Node::public);
+        let ruleset = public.and_then(|public| public.ruleset.as_ref());
+        ruleset.map_or(self.config.limits.children_per_committer, |ruleset| {
+            usize::from(ruleset.children_per_committer)
+        })
     }
 
     /// How a commit is compared with its siblings: known before anything is decrypted.
@@ -304,11 +315,10 @@ impl Group {
         Ok(Edge { commit: commit_id, tag, committer, removes })
     }
 
-    /// The epochs that were on the way to the head and are not on the way to the new one. `joined` is the new head if it is in the
-    /// graph already, else its parent.
-    pub(super) fn lost(&self, new: &EpochId, joined: Option<&EpochId>) -> Vec<Lost> {
+    /// The epochs on the way to the head that are not on the way to `kept`, where the new way goes through.
+    pub(super) fn lost(&self, kept: Option<&EpochId>) -> Vec<Lost> {
         let forks = self.graph.forks();
-        let is_kept = |id: &EpochId| id == new || joined.is_some_and(|joined| forks.is_above(id, joined));
+        let is_kept = |id: &EpochId| kept.is_some_and(|kept| forks.is_above(id, kept));
         let left = forks.ancestors(&self.state.head).take_while(|(id, _)| !is_kept(id));
         let mut lost: Vec<_> = left
             .map(|(id, vertex)| Lost {

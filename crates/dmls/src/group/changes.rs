@@ -14,6 +14,11 @@
 //! f commit, b commit      the delivery service says: final, blocked
 //! h order                 a held message
 //! t hash                  a node of a ratchet tree, shared by all epochs that have it
+//!
+//! An observer's ([`crate::PublicGroup`]) has f, b and t like a group, and:
+//!
+//! u                       format, suite, key schedule, group id
+//! c commit                an epoch: parent, context, commit
 //! ```
 
 use std::collections::BTreeMap;
@@ -102,7 +107,7 @@ fn checksum(key: &[u8], value: &[u8]) -> [u8; CHECKSUM] {
 }
 
 /// A value with a checksum over it and its key: against accidents, not against attackers.
-fn close_record(key: &[u8], value: &[u8]) -> Zeroizing<Vec<u8>> {
+pub(crate) fn close_record(key: &[u8], value: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut record = Zeroizing::new(Vec::with_capacity(value.len() + CHECKSUM));
     record.extend_from_slice(value);
     record.extend_from_slice(&checksum(key, value));
@@ -156,6 +161,8 @@ kinds! {
     Blocked b'b' "a blocked commit";
     Held b'h' "a held message";
     Tree b't' "a tree node";
+    PublicGroup b'u' "an observed group";
+    PublicEpoch b'c' "an observed epoch";
 }
 
 /// The key of a record.
@@ -175,6 +182,8 @@ pub(crate) enum Key<'a> {
     Blocked(&'a CommitId),
     Held(u64),
     Tree(&'a [u8]),
+    PublicGroup,
+    PublicEpoch(&'a CommitId),
 }
 
 impl Key<'_> {
@@ -209,6 +218,8 @@ impl Key<'_> {
             Self::Blocked(commit) => join(Kind::Blocked, &[commit.as_bytes()]),
             Self::Held(order) => join(Kind::Held, &[&order.to_be_bytes()]),
             Self::Tree(hash) => join(Kind::Tree, &[hash]),
+            Self::PublicGroup => join(Kind::PublicGroup, &[]),
+            Self::PublicEpoch(commit) => join(Kind::PublicEpoch, &[commit.as_bytes()]),
         }
     }
 

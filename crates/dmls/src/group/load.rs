@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use crate::codec::{Decode, DecodeError, Encode, Reader, wire_struct};
 use crate::config::Config;
 use crate::crypto::{ProposalRef, Secret, Suite, to_secret_bytes};
-use crate::epoch::{CommitSummary, Epoch, StoredEpoch, StoredProposal};
+use crate::epoch::{CommitSummary, Epoch, KnownCommit, StoredEpoch, StoredProposal};
 use crate::error::{Error, RecordsError, Unsupported};
 use crate::fork_choice::ForkChoice;
 use crate::forks::{Edge, Vertex};
@@ -27,7 +27,7 @@ use super::tree_store::{TreeStore, TreeUses};
 use super::{Group, GroupState, Joining, Network};
 
 /// The format of all records; a later one will say how it reads this one.
-const FORMAT: u16 = 2;
+pub(crate) const FORMAT: u16 = 2;
 
 /// The record of the group itself, after its format.
 struct GroupRecord {
@@ -39,7 +39,7 @@ struct GroupRecord {
 
 wire_struct!(GroupRecord { cipher_suite, is_dmls, group_id, state });
 wire_struct!(GroupState { head, network, joining, successor_of });
-wire_struct!(Joining { commit, message });
+wire_struct!(Joining { commit, message, summary });
 
 impl Encode for Network {
     fn encode(&self, out: &mut Vec<u8>) {
@@ -75,7 +75,7 @@ struct VertexRecord {
     number: u64,
     edge: Edge,
     choice: ForkChoice,
-    commit: Option<CommitSummary>,
+    commit: Option<KnownCommit>,
     made: u64,
 }
 
@@ -121,7 +121,7 @@ fn vertex_record(
     number: u64,
     edge: &Edge,
     choice: ForkChoice,
-    commit: &Option<CommitSummary>,
+    commit: &Option<KnownCommit>,
     made: Time,
 ) -> Vec<u8> {
     let (parent, edge, commit) = (parent.clone(), edge.clone(), commit.clone());
@@ -162,8 +162,8 @@ impl PendingCommit {
     /// The records that it lacks as an epoch of the graph.
     pub(super) fn write_node(&self, changes: &mut Changes) {
         let (id, context) = (&self.epoch.id, self.epoch.context());
-        let choice = super::branch::choice_in(&context.extensions);
-        let commit = Some(self.commit.clone());
+        let choice = super::branch::choice_in(self.epoch.public());
+        let commit = Some(self.commit.known());
         let record = vertex_record(&self.parent, context.epoch, &self.edge, choice, &commit, self.made);
         changes.put(Key::Node(id), record);
         changes.put(Key::Resumption(id), self.epoch.secrets.resumption_psk.record());
@@ -177,13 +177,23 @@ impl ResumptionPsk {
 }
 
 /// All records, opened.
-struct Records<'a>(BTreeMap<&'a [u8], &'a [u8]>);
+pub(crate) struct Records<'a>(BTreeMap<&'a [u8], &'a [u8]>);
 
 impl<'a> Records<'a> {
     /// Refuses records that were damaged, and kinds that this version does not know.
-    fn new(stored: &'a BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Self, RecordsError> {
+    pub(crate) fn new(stored: &'a BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Self, RecordsError> {
         let open = |(key, value): (&'a Vec<u8>, &'a Vec<u8>)| Ok((&key[..], open_record(key, value)?));
         stored.iter().map(open).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Every record belongs to something: one that is not in the snapshot of what was loaded is what is left of something
+    /// that is missing.
+    pub(crate) fn check_all_in(&self, snapshot: &Changes) -> Result<(), RecordsError> {
+        // Both in the order of their keys; a snapshot deletes nothing.
+        if !snapshot.iter().map(|(key, _)| key).eq(self.0.keys().copied()) {
+            return Err(RecordsError::Inconsistent("a record that nothing refers to"));
+        }
+        Ok(())
     }
 
     /// The rest of each key of a kind, with the value.
@@ -198,16 +208,17 @@ impl<'a> Records<'a> {
             .into_iter()
     }
 
-    fn of_kind(&self, kind: Kind) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+    pub(crate) fn of_kind(&self, kind: Kind) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         self.with_prefix(vec![kind.letter()])
     }
 
-    fn get(&self, key: Key<'_>) -> Option<&'a [u8]> {
+    pub(crate) fn get(&self, key: Key<'_>) -> Option<&'a [u8]> {
         self.0.get(&key.to_bytes()[..]).copied()
     }
 }
 
-fn decode<T: Decode>(what: &'static str, bytes: &[u8]) -> Result<T, RecordsError> {
+/// A record's value.
+pub(crate) fn decode_record<T: Decode>(what: &'static str, bytes: &[u8]) -> Result<T, RecordsError> {
     T::from_bytes(bytes).map_err(|e| RecordsError::Malformed(what, e))
 }
 
@@ -227,7 +238,7 @@ impl Loader<'_> {
             let state = self.state(&id)?;
             let resumption = self.records.get(Key::Resumption(&id));
             let resumption = resumption.map(|psk| ResumptionPsk(Secret::new(psk.to_vec())));
-            let record: VertexRecord = decode("an epoch of the graph", bytes)?;
+            let record: VertexRecord = decode_record("an epoch of the graph", bytes)?;
             vertices.insert(id, record.into_vertex(state, resumption));
         }
         // Numbers rise along edges, so there are no cycles.
@@ -256,7 +267,7 @@ impl Loader<'_> {
     fn pending(&mut self) -> Result<BTreeMap<CommitId, PendingCommit>, Error> {
         let mut pending = BTreeMap::new();
         for (commit, bytes) in self.records.of_kind(Kind::Pending).collect::<Vec<_>>() {
-            let record: PendingRecord = decode("a pending commit", bytes)?;
+            let record: PendingRecord = decode_record("a pending commit", bytes)?;
             let State::Full(epoch) = self.state(&record.id)? else {
                 return Err(RecordsError::Missing("the epoch of a pending commit").into());
             };
@@ -285,18 +296,6 @@ impl Loader<'_> {
     ) -> Result<BTreeMap<CommitId, T>, RecordsError> {
         let records = self.records.of_kind(kind);
         records.map(|(commit, bytes)| Ok((CommitId::from(commit), read(bytes)?))).collect()
-    }
-
-    /// Every record belongs to something: one that does not is what is left of something that is missing.
-    fn check_all_used(&self, group: &Group) -> Result<(), RecordsError> {
-        let mut written = BTreeMap::new();
-        group.snapshot().replay_into(&mut written);
-        if written.len() != self.records.0.len()
-            || !self.records.0.keys().all(|key| written.contains_key(*key))
-        {
-            return Err(RecordsError::Inconsistent("a record that nothing refers to"));
-        }
-        Ok(())
     }
 
     fn state(&mut self, id: &EpochId) -> Result<State, Error> {
@@ -390,19 +389,21 @@ impl Group {
             state: group.state,
             pending,
             welcomes: loader.by_commit(Kind::Welcome, |bytes| Ok(bytes.to_vec()))?,
-            removals: loader.by_commit(Kind::Removal, |bytes| decode("a removal", bytes))?,
+            removals: loader.by_commit(Kind::Removal, |bytes| decode_record("a removal", bytes))?,
             held: HeldMessages::default(),
             trees: TreeStore::default(),
             moved: None,
         };
         for (order, bytes) in loader.records.of_kind(Kind::Held) {
             let order = order.try_into().map_err(|_| RecordsError::Damaged("a held message"))?;
-            loaded.held.insert(u64::from_be_bytes(order), decode::<HeldMessage>("a held message", bytes)?);
+            loaded
+                .held
+                .insert(u64::from_be_bytes(order), decode_record::<HeldMessage>("a held message", bytes)?);
         }
         loaded.wake_all();
         loaded.say_again(&loader.records)?;
         loaded.count_trees();
-        loader.check_all_used(&loaded)?;
+        loader.records.check_all_in(&loaded.snapshot())?;
         let head = loaded.state.head.clone();
         loaded.track_moved(&head);
         Ok(loaded)
@@ -450,5 +451,5 @@ fn group_record(records: &Records<'_>) -> Result<GroupRecord, RecordsError> {
     if format != FORMAT {
         return Err(RecordsError::Format(format));
     }
-    decode("the group", rest)
+    decode_record("the group", rest)
 }

@@ -6,6 +6,7 @@
 mod branch;
 mod changes;
 mod classify;
+mod commit;
 mod effect;
 mod epoch_ref;
 mod graph;
@@ -29,6 +30,7 @@ use std::fmt;
 
 pub use changes::Changes;
 pub use classify::{MessageKind, classify};
+pub use commit::{CommitBuilder, Committed};
 pub use epoch_ref::{EpochRef, MemberFacts};
 pub use graph::Level;
 pub use message::DmlsMessage;
@@ -38,11 +40,13 @@ pub use outcome::{
     Removed, Resumed, RolledBack, SentCommit, Stranded, WaitsFor, Why,
 };
 pub use outside::GroupPlace;
-pub use send::{CommitBuilder, Committed, MessageBuilder, SentProposal};
+pub use send::{MessageBuilder, SentProposal};
 pub use start::{ExternalJoinOptions, Founding};
 pub use step::Step;
 
 #[cfg(feature = "vectors")]
+#[cfg(test)]
+pub(crate) use changes::close_record;
 pub(crate) use {
     branch::PendingCommit,
     effect::Effect,
@@ -50,10 +54,18 @@ pub(crate) use {
     start::{Root, joiner_psk},
     step::Decision,
 };
+/// Shared with observers.
+pub(crate) use {
+    branch::choice_in,
+    changes::{Key, Kind},
+    load::{FORMAT, Records, decode_record},
+    receive::decode as decode_message,
+    tree_store::{TreeStore, TreeUses},
+};
 
 use crate::config::Config;
 use crate::crypto::{Secret, Suite};
-use crate::epoch::{Epoch, Rules};
+use crate::epoch::{CommitSummary, Epoch, Rules};
 use crate::error::Usage;
 use crate::key_schedule::{CommitId, EpochId, PskLookup};
 use crate::message::{PreSharedKeyId, Psk, ResumptionPskUsage};
@@ -64,7 +76,6 @@ use graph::Graph;
 use held::HeldMessages;
 use removal::Removal;
 use retention::Moved;
-use tree_store::TreeStore;
 
 /// One client's view of a group.
 ///
@@ -113,6 +124,7 @@ pub(crate) struct Joining {
     pub commit: CommitId,
     /// As it is sent.
     pub message: Vec<u8>,
+    pub summary: CommitSummary,
 }
 
 impl Group {
@@ -177,11 +189,6 @@ impl Group {
     /// How many messages wait for their epoch or for a proposal.
     pub fn held(&self) -> usize {
         self.held.len()
-    }
-
-    #[cfg(feature = "vectors")]
-    pub(crate) fn graph(&self) -> &Graph {
-        &self.graph
     }
 
     pub(crate) fn rules(&self, now: Time) -> Rules<'_> {

@@ -126,7 +126,7 @@ impl Group {
         let (head, stranded) = self.usable(&end, None);
         let let_go = let_go.into_iter().filter(|gone| gone.id != head).collect();
         let head_moved = head != self.state.head;
-        let lost = if head_moved { self.lost(&head, Some(&head)) } else { Vec::new() };
+        let lost = if head_moved { self.lost(Some(&head)) } else { Vec::new() };
         let (dropped, deleted) = self.carry_out(let_go, &mut effects);
         let known = self.graph.knows_commit(commit) || self.removals.contains_key(commit);
         let state = Some(GroupState { head: head.clone(), ..self.state.clone() });

@@ -370,8 +370,11 @@ impl Group {
     ) -> bool {
         let limits = &self.config.limits;
         let same = epoch.proposals.values().filter(|stored| stored.sender == sender).count();
+        let ruleset = epoch.public().ruleset.as_ref();
+        let per_sender =
+            ruleset.map_or(limits.proposals_per_sender, |ruleset| ruleset.proposals_per_sender.into());
         epoch.proposals.len() < limits.proposals
-            && same < limits.proposals_per_sender
+            && same < per_sender
             && proposal.to_bytes().len() <= limits.proposal_size
     }
 

@@ -68,7 +68,7 @@ impl Group {
             removal.parent == *parent && removal.edge.committer == edge.committer && !removal.stands
         });
         let stands = self.graph.forks().finals().contains(&edge.commit);
-        if !stands && same.count() >= self.config.limits.children_per_committer {
+        if !stands && same.count() >= self.children_per_committer(parent) {
             return Err(Limit::Removals.into());
         }
         let on_way = self.graph.forks().is_on_way(parent);

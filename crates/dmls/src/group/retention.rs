@@ -100,7 +100,7 @@ impl Group {
             vertex.edge.committer == edge.committer && vertex.value.level() > Level::Known
         });
         let same: Vec<_> = same.collect();
-        if same.len() < self.config.limits.children_per_committer {
+        if same.len() < self.children_per_committer(parent) {
             return Vec::new();
         }
         let lowest = same.into_iter().min_by_key(|(_, vertex)| vertex.edge.tag.as_bytes());

@@ -24,7 +24,7 @@ mod confirmed;
 mod exporter;
 mod group_context;
 mod init_secret;
-mod psk;
+pub(crate) mod psk;
 mod transcript;
 
 pub(crate) use confirmed::Confirmed;

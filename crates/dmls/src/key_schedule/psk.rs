@@ -1,9 +1,100 @@
 //! Pre-shared keys in the key schedule (RFC 9420 s8.4).
 
-use crate::codec::Encode;
+use crate::codec::{Decode, DecodeError, Encode, Reader, wire_struct};
 use crate::crypto::{Secret, Suite, secret_type};
 use crate::error::Rule;
-use crate::message::PreSharedKeyId;
+
+/// Names a pre-shared key, once (RFC 9420 s8.4).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct PreSharedKeyId {
+    /// Which key.
+    pub psk: Psk,
+    /// Random, Nh bytes.
+    pub psk_nonce: Vec<u8>,
+}
+
+wire_struct!(PreSharedKeyId { psk, psk_nonce });
+
+/// Which pre-shared key.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Psk {
+    /// One that the application gave to its members.
+    External(Vec<u8>),
+    /// The resumption_psk of an earlier epoch.
+    Resumption {
+        /// What for.
+        usage: ResumptionPskUsage,
+        /// Of which group.
+        group_id: Vec<u8>,
+        /// Of which epoch: on the branch of the epoch in which it is used (DESIGN s3.4, R11).
+        epoch: u64,
+    },
+}
+
+impl Encode for Psk {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::External(id) => {
+                out.push(1);
+                id.encode(out);
+            }
+            Self::Resumption { usage, group_id, epoch } => {
+                out.push(2);
+                usage.encode(out);
+                group_id.encode(out);
+                epoch.encode(out);
+            }
+        }
+    }
+}
+
+impl Decode for Psk {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let start = r.position();
+        match r.u8()? {
+            1 => Vec::decode(r).map(Self::External),
+            2 => Ok(Self::Resumption {
+                usage: Decode::decode(r)?,
+                group_id: Decode::decode(r)?,
+                epoch: Decode::decode(r)?,
+            }),
+            _ => Err(DecodeError::at(start, "psk type 1 (external) or 2 (resumption)")),
+        }
+    }
+}
+
+/// What a resumption psk is for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum ResumptionPskUsage {
+    /// Any use by the application.
+    Application,
+    /// The successor of a group that was ended.
+    ReInit,
+    /// A subgroup.
+    Branch,
+}
+
+impl Encode for ResumptionPskUsage {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.push(match self {
+            Self::Application => 1,
+            Self::ReInit => 2,
+            Self::Branch => 3,
+        });
+    }
+}
+
+impl Decode for ResumptionPskUsage {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let start = r.position();
+        match r.u8()? {
+            1 => Ok(Self::Application),
+            2 => Ok(Self::ReInit),
+            3 => Ok(Self::Branch),
+            _ => Err(DecodeError::at(start, "resumption psk usage 1, 2 or 3")),
+        }
+    }
+}
 
 secret_type! {
     /// All pre-shared keys of a commit, combined.
@@ -60,7 +151,6 @@ impl PskLookup<'_> {
 #[cfg(all(test, any(feature = "aws-lc-rs", feature = "rustcrypto")))]
 mod tests {
     use super::*;
-    use crate::message::Psk;
     use crate::{CipherSuite, Provider};
 
     #[test]

@@ -1,22 +1,12 @@
 //! Transcript hashes (RFC 9420 s8.2).
 
 use crate::codec::Encode;
-use crate::crypto::{Signature, Suite, Tag};
-use crate::framing::FramedContent;
-use crate::registry::WireFormat;
+use crate::crypto::{Suite, Tag};
 
-/// `confirmed_transcript_hash_[n] = Hash(interim_transcript_hash_[n-1] || wire_format || content || signature)`.
-pub(crate) fn confirmed_transcript_hash(
-    suite: &Suite,
-    interim: &[u8],
-    wire_format: WireFormat,
-    content: &FramedContent,
-    signature: &Signature,
-) -> Vec<u8> {
-    let mut input = wire_format.to_bytes();
-    content.encode(&mut input);
-    signature.encode(&mut input);
-    suite.hash(&[interim, &input])
+/// `confirmed_transcript_hash_[n] = Hash(interim_transcript_hash_[n-1] || ConfirmedTranscriptHashInput_[n])`; the input is the
+/// commit's wire format, content and signature.
+pub(crate) fn confirmed_transcript_hash(suite: &Suite, interim: &[u8], input: &[u8]) -> Vec<u8> {
+    suite.hash(&[interim, input])
 }
 
 /// `interim_transcript_hash_[n] = Hash(confirmed_transcript_hash_[n] || confirmation_tag)`.

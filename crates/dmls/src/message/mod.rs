@@ -5,8 +5,9 @@ mod group_info;
 mod proposal;
 mod welcome;
 
+pub use crate::key_schedule::psk::{PreSharedKeyId, Psk, ResumptionPskUsage};
 pub use commit::{Commit, ProposalOrRef};
 pub use group_info::GroupInfo;
-pub use proposal::{PreSharedKeyId, Proposal, Psk, ReInit, ResumptionPskUsage};
+pub use proposal::{Proposal, ReInit};
 pub use welcome::{EncryptedGroupSecrets, Welcome};
 pub(crate) use welcome::{GroupSecrets, WelcomeKeys};

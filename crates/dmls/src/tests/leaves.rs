@@ -205,7 +205,10 @@ fn own_add(world: &mut World, add: impl FnOnce(&mut World) -> Proposal) -> Error
     let proposed = world.alice.propose(add.clone(), NOW, &mut world.rng).map(drop).unwrap_err();
     let committed = world.alice.commit().proposal(add).stage(NOW, &mut world.rng).map(drop).unwrap_err();
     assert_eq!(proposed, committed);
-    committed
+    match committed {
+        Error::Refused(rule) => rule.into(),
+        other => other,
+    }
 }
 
 /// A leaf that replaces Mallory's, by an update and by a commit: refused with one rule.

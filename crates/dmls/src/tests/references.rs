@@ -11,7 +11,7 @@ use crate::epoch::StoredProposal;
 use crate::error::{Error, Rule};
 use crate::extension::Extensions;
 use crate::framing::Sender;
-use crate::group::{Group, Outcome, SentCommit};
+use crate::group::{Group, Outcome, SentCommit, close_record};
 use crate::identity::Identity;
 use crate::key_package::KeyPackage;
 use crate::message::{PreSharedKeyId, Proposal, Psk, ReInit};
@@ -43,8 +43,9 @@ impl World {
         let mut records = records(&self.alice);
         let reference = ProposalRef::from(self.suite().hash(&[&proposal.to_bytes()]));
         let key = [b"p", self.alice.head().id().as_bytes(), reference.as_bytes()].concat();
-        let stored = StoredProposal { proposal, sender, order: 0, own_update: None };
-        records.insert(key, stored.record().to_vec());
+        let stored = StoredProposal { proposal, sender, order: 0, own_update: None, message: None };
+        let record = close_record(&key, &stored.record()).to_vec();
+        records.insert(key, record);
         self.alice = Group::load(&records, self.config.clone()).unwrap();
         reference
     }
@@ -137,11 +138,11 @@ fn what_is_requested_must_be_possible() {
     let reference = world.stored(psk(1));
     let removal = world.stored(Proposal::Remove(BOB));
     let refused = world.alice.commit().proposal(psk(2)).stage(NOW, &mut world.rng).unwrap_err();
-    assert_eq!(refused, Rule::PskUnknown.into());
+    assert_eq!(refused, Error::Refused(Rule::PskUnknown));
     let refused = world.alice.commit().references(vec![reference]).stage(NOW, &mut world.rng).unwrap_err();
-    assert_eq!(refused, Rule::PskUnknown.into());
+    assert_eq!(refused, Error::Refused(Rule::PskUnknown));
     let twice = world.alice.commit().add(frank.clone()).add(frank);
-    assert_eq!(twice.stage(NOW, &mut world.rng).unwrap_err(), Rule::RepeatedClient.into());
+    assert_eq!(twice.stage(NOW, &mut world.rng).unwrap_err(), Error::Refused(Rule::RepeatedClient));
     // What is requested goes before what is stored.
     let sent = world.alice.commit().remove(BOB).stage(NOW, &mut world.rng).unwrap().apply_unsaved();
     assert!(sent.left_out.contains(&(removal, Rule::RepeatedLeaf.into())));

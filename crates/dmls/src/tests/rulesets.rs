@@ -6,7 +6,7 @@ use crate::config::{Config, Limits};
 use crate::credential::Credential;
 use crate::crypto::SignatureKeyPair;
 use crate::danger::AcceptAnyCredential;
-use crate::error::{Limit, Rule, Unsupported};
+use crate::error::{Error, Limit, Rule, Unsupported};
 use crate::extension::{
     DeliveryKind, ExternalJoins, HandshakeFormat, HomeAttestation, RequiredCapabilities, Ruleset,
 };
@@ -73,7 +73,7 @@ fn a_ruleset_never_changes() {
         assert_eq!(world.refused_commit([proposal.clone()]), Rule::Ruleset.into());
         // Nor do we propose it.
         let refused = world.alice.propose(proposal, NOW, &mut world.rng).unwrap_err();
-        assert_eq!(refused, Rule::Ruleset.into());
+        assert_eq!(refused, Error::Refused(Rule::Ruleset));
     }
     // Other extensions do, with the same ruleset.
     let sent =
@@ -288,9 +288,9 @@ fn a_successor_keeps_what_marks_the_group() {
         let proposal = Proposal::ReInit(reinit.clone());
         assert_eq!(world.refused_proposal(proposal.clone()), Rule::ReInitExtensions.into());
         let refused = world.alice.propose(proposal, NOW, &mut world.rng).unwrap_err();
-        assert_eq!(refused, Rule::ReInitExtensions.into());
+        assert_eq!(refused, Error::Refused(Rule::ReInitExtensions));
         let refused = world.alice.commit().reinit(reinit).stage(NOW, &mut world.rng).unwrap_err();
-        assert_eq!(refused, Rule::ReInitExtensions.into());
+        assert_eq!(refused, Error::Refused(Rule::ReInitExtensions));
     }
     // Another ruleset is what a reinit is for; but we ask for none that we could not live by.
     let mut unknown = extensions.clone();

@@ -99,8 +99,7 @@ pub fn transcript_hashes(suite: &Suite, case: &Value) -> Outcome {
         return Err("authenticated_content: not a commit".into());
     }
     let before = bytes(case, "interim_transcript_hash_before")?;
-    let (content, signature) = (&commit.content, &commit.auth.signature);
-    let confirmed = confirmed_transcript_hash(suite, &before, commit.wire_format, content, signature);
+    let confirmed = confirmed_transcript_hash(suite, &before, &commit.transcript_input());
     same("confirmed_transcript_hash_after", &confirmed, &bytes(case, "confirmed_transcript_hash_after")?)?;
     let tag = commit.auth.confirmation_tag.as_ref().ok_or("authenticated_content: no confirmation_tag")?;
     let expected = ConfirmationKey(secret(case, "confirmation_key")?).tag(suite, &confirmed);

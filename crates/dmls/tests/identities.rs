@@ -1,0 +1,220 @@
+//! Who a client is: what it says of itself, its storage form, another key and another name in a group; who judges it, and when.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::sync::{Arc, Mutex};
+
+use common::{Client, NOW, WHOLE, config, group, identity, key_package, rng};
+use dmls::codec::{Decode, Encode};
+use dmls::crypto::{Secret, SignatureKeyPair};
+use dmls::extension::{Capabilities, Extensions};
+use dmls::registry::{CredentialType, ExtensionType, ProposalType, ProtocolVersion};
+use dmls::{
+    AuthenticationService, CipherSuite, Config, Credential, Error, Identity, KeyPackage, Operation, Outcome,
+    OwnKeyPackage, Presented, Provider, RecordsError, Rule, Time, Unsupported,
+};
+
+const UNKNOWN: ExtensionType = ExtensionType(0xf0fe);
+
+/// RFC 9420 s7.2, with GREASE (s13.5).
+#[test]
+fn capabilities_list_all_that_is_supported_and_no_default() {
+    let is_grease = |value: u16| value & 0x0f0f == 0x0a0a;
+    for provider in Provider::all() {
+        let suite = provider.suite(CipherSuite::P256_AES128).unwrap();
+        let client = Identity::generate(suite, Credential::basic("client"), &mut rng(1)).unwrap();
+        let own = client.capabilities();
+        assert_eq!(own.versions, [ProtocolVersion::MLS10]);
+        let suites: Vec<u16> =
+            own.cipher_suites.iter().map(|suite| suite.0).filter(|s| !is_grease(*s)).collect();
+        assert_eq!(suites, [1, 2, 3, 5, 7]);
+        assert_eq!(own.cipher_suites.len(), 6, "one is GREASE");
+        let credentials = own.credentials.iter().filter(|credential| !is_grease(credential.0));
+        assert!(credentials.eq(&[CredentialType::BASIC, CredentialType::X509]));
+        assert!(own.proposals.iter().all(|proposal| is_grease(proposal.0)));
+
+        let listed = Capabilities {
+            extensions: (1..=5).map(ExtensionType).chain([UNKNOWN]).collect(),
+            proposals: (1..=7).map(ProposalType).chain([ProposalType(0xf0fe)]).collect(),
+            ..own.clone()
+        };
+        let client = client.with_capabilities(listed);
+        assert_eq!(client.capabilities().extensions, [UNKNOWN]);
+        assert_eq!(client.capabilities().proposals, [ProposalType(0xf0fe)]);
+    }
+}
+
+#[test]
+fn an_identity_comes_back_from_storage() {
+    for provider in Provider::all() {
+        for suite in provider.suites() {
+            let mut extensions = Extensions::new();
+            extensions.set(ExtensionType::APPLICATION_ID, vec![7; 5000]);
+            let one = Identity::generate(suite, Credential::basic("client"), &mut rng(1)).unwrap();
+            let one = one.with_extensions(extensions);
+            let stored = one.to_secret();
+            let other = Identity::from_secret(provider, &stored).unwrap();
+            assert!(other.to_secret() == stored);
+            let own = key_package(&other, &mut rng(2));
+            let leaf = &own.key_package().leaf_node;
+            assert_eq!(&leaf.signature_key, one.signer().public());
+            assert_eq!((&leaf.credential, &leaf.capabilities), (one.credential(), one.capabilities()));
+            assert_eq!(leaf.extensions.data(ExtensionType::APPLICATION_ID), Some(&[7; 5000][..]));
+
+            let own = OwnKeyPackage::from_secret(&suite, &own.to_secret()).unwrap();
+            assert_eq!(KeyPackage::from_message(&own.message()).as_ref(), Ok(own.key_package()));
+        }
+    }
+}
+
+#[test]
+fn what_is_no_identity_is_refused() {
+    let stored = identity("client", &mut rng(1)).to_secret().as_bytes().to_vec();
+    let open =
+        |bytes: &[u8]| Identity::from_secret(Provider::default(), &Secret::new(bytes.to_vec())).map(drop);
+    assert_eq!(open(&stored), Ok(()));
+    for end in 0..stored.len() {
+        assert!(matches!(open(&stored[..end]), Err(Error::Records(RecordsError::Malformed(..)))), "{end}");
+    }
+    let longer = [&stored[..], &[0]].concat();
+    assert!(matches!(open(&longer), Err(Error::Records(RecordsError::Malformed(..)))));
+    let another_format = [&[0, 2], &stored[2..]].concat();
+    assert!(matches!(open(&another_format), Err(Error::Records(RecordsError::Malformed(..)))));
+    let another_suite = [&stored[..2], &CipherSuite::X448_AES256.to_bytes(), &stored[4..]].concat();
+    let unsupported = Unsupported::CipherSuite(CipherSuite::X448_AES256);
+    assert_eq!(open(&another_suite), Err(unsupported.into()));
+}
+
+#[test]
+fn a_key_package_comes_from_a_message_of_its_own() {
+    let own = key_package(&identity("client", &mut rng(1)), &mut rng(2));
+    let message = own.message();
+    assert_eq!(KeyPackage::from_message(&message).as_ref(), Ok(own.key_package()));
+    for end in 0..message.len() {
+        assert!(matches!(KeyPackage::from_message(&message[..end]), Err(Error::Malformed(_))), "{end}");
+    }
+    // Another version of MLS, a Welcome, something behind it; a KeyPackage of another version than its message.
+    for (place, to) in [(1, 2), (3, 3)] {
+        let mut another = message.clone();
+        another[place] = to;
+        assert!(matches!(KeyPackage::from_message(&another), Err(Error::Malformed(_))), "{place}");
+    }
+    assert!(matches!(KeyPackage::from_message(&[&message[..], &[0]].concat()), Err(Error::Malformed(_))));
+    let mut another = message.clone();
+    another[5] = 2;
+    assert_eq!(KeyPackage::from_message(&another), Err(Rule::KeyPackageVersion.into()));
+    assert!(KeyPackage::from_bytes(&another[4..]).is_ok());
+}
+
+/// A member gets another signature key, other extensions and, where that is a successor, another name.
+#[test]
+fn a_commit_changes_who_we_are() {
+    let mut rng = rng(1);
+    let config = Config { psks: config().psks, ..Config::new(Renaming) };
+    let mut clients = group(&["alice", "bob", "carol"], &config, &mut rng);
+    let old = clients[1].identity.clone();
+    let signer = SignatureKeyPair::generate(old.suite(), &mut rng).unwrap();
+    let mut extensions = Extensions::new();
+    extensions.set(ExtensionType::APPLICATION_ID, b"second".to_vec());
+    let new = old.rotated(Credential::basic("bob the second"), signer).with_extensions(extensions);
+
+    // Nobody takes a stranger for Bob, and Bob notices before he says it.
+    let stranger = old.rotated(Credential::basic("mallory"), signer_of(&new));
+    let refused = clients[1].group.commit().identity(stranger).stage(NOW, &mut rng).map(drop);
+    assert_eq!(refused, Err(Error::Refused(Rule::LeafCredential)));
+
+    let sent = clients[1].run(|group| group.commit().identity(new.clone()).stage(NOW, &mut rng)).unwrap();
+    clients[1].confirm(&sent, WHOLE);
+    clients[1].restart();
+    for client in [0, 2] {
+        let received = clients[client].receive(&sent.message, WHOLE).unwrap();
+        assert!(matches!(received, Outcome::Commit(_)), "{received:?}");
+    }
+    // What he says and commits from then on is signed with the new key, and with the old one nothing goes.
+    say_and_commit(&mut clients, 1, &mut rng);
+    say_and_commit(&mut clients, 0, &mut rng);
+    for client in &clients {
+        let names: Vec<_> =
+            client.group.head().members().unwrap().into_iter().map(|member| member.credential).collect();
+        assert_eq!(names, ["alice", "bob the second", "carol"].map(Credential::basic));
+    }
+}
+
+fn signer_of(identity: &Identity) -> SignatureKeyPair {
+    identity.signer().duplicate()
+}
+
+fn say_and_commit(clients: &mut [Client], from: usize, rng: &mut rand_chacha::ChaCha20Rng) {
+    let said = clients[from].send(b"hello", rng);
+    let sent = clients[from].run(|group| group.commit().stage(NOW, rng)).unwrap();
+    clients[from].confirm(&sent, WHOLE);
+    for client in (0..clients.len()).filter(|client| *client != from) {
+        let heard = clients[client].receive(&said, WHOLE).unwrap();
+        assert!(matches!(heard, Outcome::Application(_)), "{heard:?}");
+        let received = clients[client].receive(&sent.message, WHOLE).unwrap();
+        assert!(matches!(received, Outcome::Commit(_)), "{received:?}");
+    }
+}
+
+/// Takes a name that begins with another for the same client.
+struct Renaming;
+
+impl AuthenticationService for Renaming {
+    fn is_valid(&self, _: &Presented<'_>) -> bool {
+        true
+    }
+
+    fn is_successor(&self, predecessor: &Credential, presented: &Presented<'_>) -> bool {
+        let name = |credential: &Credential| credential.identity().unwrap_or_default().to_vec();
+        name(presented.credential).starts_with(&name(predecessor))
+    }
+}
+
+/// Certificates that run out at a time. Notes what it is asked.
+struct Expiring {
+    at: Time,
+    asked: Arc<Mutex<Vec<Question>>>,
+}
+
+/// What brought a credential in, and at what time that was.
+#[derive(Debug, PartialEq)]
+struct Question(Operation, Option<Time>);
+
+impl AuthenticationService for Expiring {
+    fn is_valid(&self, presented: &Presented<'_>) -> bool {
+        assert!(!presented.group_id.is_empty());
+        self.asked.lock().unwrap().push(Question(presented.operation, presented.now));
+        presented.now.is_none_or(|now| now < self.at)
+    }
+}
+
+/// The clock counts for her who adds, and for nobody who receives it: members whose clocks differ stay together.
+#[test]
+fn members_whose_clocks_differ_stay_together() {
+    let mut rng = rng(1);
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let later = Time(NOW.0 + 1000);
+    let config = Config::new(Expiring { at: later, asked: asked.clone() });
+    let mut clients = group(&["alice", "bob", "carol"], &config, &mut rng);
+    assert!(asked.lock().unwrap().iter().all(|question| question.1 == Some(NOW)), "we acted");
+    let dave = identity("dave", &mut rng);
+    let dave = key_package(&dave, &mut rng);
+    let add = |clock, rng: &mut rand_chacha::ChaCha20Rng, client: &mut Client| {
+        client.run(|group| group.commit().add(dave.key_package().clone()).stage(clock, rng))
+    };
+    // By Alice's clock it is too late; by Bob's it is not, and Alice and Carol follow him.
+    let late = Time(later.0 + 1);
+    assert_eq!(add(late, &mut rng, &mut clients[0]).map(drop), Err(Error::Refused(Rule::LeafCredential)));
+    let sent = add(NOW, &mut rng, &mut clients[1]).unwrap();
+    clients[1].confirm(&sent, WHOLE);
+    asked.lock().unwrap().clear();
+    for (client, clock) in [(0, late), (2, NOW)] {
+        let received = clients[client].run(|group| group.receive(&sent.message, clock)).unwrap();
+        assert!(matches!(received, Outcome::Commit(_)), "{received:?}");
+    }
+    let added = || Question(Operation::Add, None);
+    assert_eq!(*asked.lock().unwrap(), [added(), added()]);
+    assert_eq!(clients[0].group.head().id(), clients[2].group.head().id());
+}
