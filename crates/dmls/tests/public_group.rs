@@ -582,7 +582,7 @@ fn a_step_that_is_dropped_or_not_written_has_not_happened() {
     let step = world.observer.group.stage(&root, &bundle).unwrap();
     assert_eq!(step.persist(|_, _| Err("disk full")), Err("disk full"));
     assert_eq!(world.observer.snapshot(), before);
-    let founding = PublicGroup::new(&world.info, None, world.config.clone()).unwrap();
+    let founding = PublicGroup::begin(&world.info, None, world.config.clone()).unwrap();
     assert_eq!(founding.group().id(), world.alice.id());
     assert_eq!(founding.persist(|_| Err("disk full")).unwrap_err(), "disk full");
     child(world.observer.stage(&root, &bundle));
