@@ -110,12 +110,7 @@ impl Group {
         }
         let rules = Rules::received(&self.config);
         let id = edge.commit.clone();
-        let processed = self.with_psks(&parent.id, |psks| parent.process_commit(rules, content, id, psks));
-        // Its epoch is so old that its name was forgotten.
-        if let Err(Error::Invalid(Rule::Punctured)) = processed {
-            return Ok(Decision::nothing(Outcome::Duplicate));
-        }
-        let processed = processed?;
+        let processed = self.with_psks(&parent.id, |psks| parent.process_commit(rules, content, id, psks))?;
         let authenticated_data = content.get().content.authenticated_data.clone();
         self.decide_processed(parent, edge, processed, authenticated_data, now)
     }
