@@ -44,7 +44,6 @@ pub use send::{MessageBuilder, SentProposal};
 pub use start::{ExternalJoinOptions, Founding};
 pub use step::Step;
 
-#[cfg(feature = "vectors")]
 #[cfg(test)]
 pub(crate) use changes::close_record;
 /// Shared with observers.
@@ -55,6 +54,7 @@ pub(crate) use {
     receive::decode as decode_message,
     tree_store::{TreeStore, TreeUses},
 };
+#[cfg(feature = "vectors")]
 pub(crate) use {
     effect::Effect,
     receive::next_proposal_order,
