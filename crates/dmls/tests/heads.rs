@@ -112,7 +112,7 @@ fn one_head_whatever_the_order_and_whatever_the_limits() {
 
 fn history(seed: u64, counts: &mut BTreeMap<&'static str, Count>) {
     let mut rng = common::rng(3 << 32 | seed);
-    let config = if seed % 2 == 0 { config() } else { public_config() };
+    let config = if seed.is_multiple_of(2) { config() } else { public_config() };
     // A ruleset gives all members the same quotas; without one, each has its own limits.
     let without = Config { ruleset: None, offer_external_joins: true, ..config.clone() };
     let config = if seed % 4 < 2 { config } else { without };
