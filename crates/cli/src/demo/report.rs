@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::graph::Graph;
 use super::story::Story;
-use super::tell::{changes, count, name, short};
+use super::tell::{changes, committer, count, short};
 use super::world::epochs_held;
 use crate::Failure;
 use crate::term::{Ink, hex, pad};
@@ -218,7 +218,7 @@ pub fn json(story: &Story<'_>, verdict: &Verdict, seed: u64) -> Result<Value, Fa
                 "parent": epoch.parent.as_ref().map(id),
                 "number": epoch.number,
                 "confirmation_tag": hex(&epoch.tag),
-                "committer": commit.map(|commit| name(&commit.committer.credential)),
+                "committer": commit.map(committer),
                 "change": commit.map(changes),
                 "won": graph.won(&epoch.id),
             })

@@ -357,7 +357,7 @@ impl<'a> Story<'a> {
             if then.is_empty() {
                 then.push("later commits renew keys".into());
             }
-            let committer = name(&commit.committer.credential);
+            let committer = super::tell::committer(commit);
             let (change, then) = (changes(commit), then.join(", "));
             let text = format!("lost: {committer} {change}; {then}");
             self.tell.event(&self.tell.look.paint(Ink::Bad, &text))?;

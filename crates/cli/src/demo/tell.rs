@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use dmls::{CommitSummary, Credential, EpochId, Member};
+use dmls::{Credential, EpochId, KnownCommit, Member};
 
 use crate::Failure;
 use crate::term::{Ink, Look, hex, pad, write};
@@ -95,8 +95,13 @@ pub fn name(credential: &Credential) -> String {
     String::from_utf8_lossy(credential.identity().unwrap_or(b"?")).into_owned()
 }
 
+/// Who committed.
+pub fn committer(commit: &KnownCommit) -> String {
+    commit.credential.as_ref().map_or_else(|| "?".to_owned(), name)
+}
+
 /// What a commit does.
-pub fn changes(commit: &CommitSummary) -> String {
+pub fn changes(commit: &KnownCommit) -> String {
     fn names<'a>(members: impl Iterator<Item = &'a Member>) -> String {
         list(&members.map(|member| name(&member.credential)).collect::<Vec<_>>())
     }
@@ -110,8 +115,8 @@ pub fn changes(commit: &CommitSummary) -> String {
     if !commit.removed.is_empty() {
         parts.push(format!("removes {}", names(commit.removed.iter())));
     }
-    if !commit.updated.is_empty() {
-        parts.push(format!("takes in new keys of {}", names(commit.updated.iter())));
+    if commit.updated_count > 0 {
+        parts.push(format!("takes in new keys of {}", count(commit.updated_count as usize, "member")));
     }
     if parts.is_empty() {
         parts.push("renews keys".into());

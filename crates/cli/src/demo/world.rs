@@ -6,8 +6,8 @@ use std::rc::Rc;
 use dmls::codec::{Decode, Encode};
 use dmls::framing::MlsMessage;
 use dmls::{
-    CommitSummary, Config, Credential, DmlsMessage, EpochId, EpochRef, ExternalJoinOptions, Group, Identity,
-    KeyPackage, LeafIndex, Level, Lifetime, NewEpoch, NewGroupOptions, Outcome, OwnKeyPackage, Suite, Time,
+    Config, Credential, DmlsMessage, EpochId, EpochRef, ExternalJoinOptions, Group, Identity, KeyPackage,
+    KnownCommit, LeafIndex, Level, Lifetime, NewEpoch, NewGroupOptions, Outcome, OwnKeyPackage, Suite, Time,
 };
 use rand_chacha::ChaCha20Rng;
 
@@ -54,7 +54,7 @@ pub struct Recorded {
     pub number: u64,
     pub tag: Vec<u8>,
     /// What its commit did; of the first epoch there is none.
-    pub commit: Option<CommitSummary>,
+    pub commit: Option<KnownCommit>,
     pub by: usize,
 }
 

@@ -26,12 +26,11 @@ pub(crate) enum ProcessedCommit {
     Child {
         epoch: Box<Epoch>,
         summary: CommitSummary,
-        tag: Tag,
         /// What deriving the child must erase in the parent.
         puncture: Option<Puncture>,
     },
-    /// Out of the group: its epoch can't be computed, so the tag is no more than a claim.
-    RemovesUs { summary: CommitSummary, tag: Tag },
+    /// Out of the group: its epoch can't be computed, so its confirmation tag is no more than a claim.
+    RemovesUs { summary: CommitSummary },
 }
 
 /// The public effect of a commit, the same for members and for observers: all that can be checked without a secret holds.
@@ -239,8 +238,8 @@ impl Epoch {
     ) -> Result<ProcessedCommit, Error> {
         let checked = self.check(rules, content)?;
         if checked.removes_us() {
-            let Transition { summary, tag, .. } = checked.transition;
-            return Ok(ProcessedCommit::RemovesUs { summary, tag });
+            let Transition { summary, .. } = checked.transition;
+            return Ok(ProcessedCommit::RemovesUs { summary });
         }
         let psk = checked.psk_secret(psks)?;
         let (private, last_path_secret) = checked.open_path()?;
@@ -318,10 +317,10 @@ impl Checked<'_> {
         let (init, puncture) = self.init(last_path_secret)?;
         let commit = CommitSecret::derive(self.parent.suite(), last_path_secret);
         let Self { parent, rules, transition, .. } = self;
-        let (summary, tag) = (transition.summary.clone(), transition.tag.clone());
+        let summary = transition.summary.clone();
         let keys = CommitKeys { private, commit, init, psk };
         let epoch = transition.finish(rules, keys, parent.signer.clone(), commit_id)?;
-        Ok(ProcessedCommit::Child { epoch, summary, tag, puncture })
+        Ok(ProcessedCommit::Child { epoch, summary, puncture })
     }
 
     /// From the external init, or by the parent's key schedule.

@@ -7,7 +7,7 @@ use crate::crypto::KemOutput;
 use crate::error::{Error, Rule};
 use crate::extension::Extensions;
 use crate::framing::Sender;
-use crate::group::{Arrival, Outcome};
+use crate::group::Outcome;
 use crate::identity::Identity;
 use crate::key_schedule::PskLookup;
 use crate::message::{Commit, PreSharedKeyId, Proposal, ProposalOrRef, Psk, ReInit, ResumptionPskUsage};
@@ -173,10 +173,13 @@ fn a_former_self_learns_that_it_is_removed() {
     world.eve = Identity::new(world.suite(), Credential::basic("mallory"), signer);
     let message = world.external_commit(|_| ());
     assert!(matches!(world.accepted(&message), Outcome::Commit(_)));
-    assert_eq!(world.alice.members().len(), 3);
+    assert_eq!(world.alice.head().members().unwrap().len(), 3);
     let outcome = world.mallory.receive(&message, NOW).unwrap().apply_unsaved();
     let Outcome::Removed(removed) = outcome else { panic!("{outcome:?}") };
-    assert!(removed.wins && world.mallory.is_removed());
+    // Its tag can't be verified by who is removed: it is a claim.
+    assert!(removed.wins && !removed.stands && !world.mallory.is_removed());
+    let _ = world.mallory.confirm_removal(&removed.commit_id).unwrap().apply_unsaved();
+    assert!(world.mallory.is_removed());
 }
 
 #[test]

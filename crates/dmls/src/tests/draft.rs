@@ -73,14 +73,3 @@ fn commit_sealed_twice(world: &mut World) -> Vec<u8> {
     let message = world.private(opened.content.get().clone());
     world.wrap(message)
 }
-/// The header is not authenticated, so one message can come under any number of them.
-#[test]
-fn an_observer_remembers_no_headers_of_duplicates() {
-    let mut world = World::new();
-    let before = world.observer.hint_count();
-    for byte in 0..10 {
-        let message = renamed(&world, EpochId::from(vec![byte; 32]));
-        world.observer.receive(&message, NOW).unwrap();
-    }
-    assert!(world.observer.hint_count() <= before + 1);
-}

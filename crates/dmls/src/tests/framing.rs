@@ -97,13 +97,6 @@ refusals! { RULES:
         world.accepted(&proposal);
         world.refused(&commit)
     };
-    message_key_was_dropped_unread => MessageKeyTooOld, |world| {
-        let sent = 0..world.config.limits.kept_generations + 2;
-        let sent = sent.map(|_| world.mallory.send(b"text").seal(&mut world.rng).unwrap().apply_unsaved());
-        let sent: Vec<_> = sent.collect();
-        world.accepted(sent.last().unwrap());
-        world.refused(&sent[0])
-    };
 }
 
 fn proposal_of_mallory(world: &World) -> PublicMessage {
@@ -187,4 +180,15 @@ fn a_repeated_text_is_a_duplicate() {
     let message = world.wrap(MlsMessage::PrivateMessage(message));
     world.accepted(&message);
     assert_eq!(world.accepted(&message), crate::group::Outcome::Duplicate);
+}
+
+#[test]
+fn a_text_whose_key_was_dropped_unread_is_too_old() {
+    let mut world = World::new();
+    let sent = 0..world.config.limits.kept_generations + 2;
+    let sent = sent.map(|_| world.mallory.send(b"text").seal(&mut world.rng).unwrap().apply_unsaved());
+    let sent: Vec<_> = sent.collect();
+    world.accepted(sent.last().unwrap());
+    let epoch = world.alice.head().id().clone();
+    assert_eq!(world.accepted(&sent[0]), crate::group::Outcome::TooOld { epoch });
 }

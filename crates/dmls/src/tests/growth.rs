@@ -5,8 +5,9 @@ use rand_chacha::rand_core::SeedableRng;
 
 use super::world::NOW;
 use crate::crypto::{SignatureKeyPair, counted};
+use crate::danger::AcceptAnyCredential;
 use crate::extension::ExternalSender;
-use crate::group::{Arrival, Group};
+use crate::group::Group;
 use crate::identity::Identity;
 use crate::time::Lifetime;
 use crate::{CipherSuite, Config, Credential, NewGroupOptions};
@@ -14,7 +15,7 @@ use crate::{CipherSuite, Config, Credential, NewGroupOptions};
 /// Bytes hashed by a commit that adds `added` clients to a group of `members`, whose GroupContext has `size` bytes more.
 fn hashed(members: usize, added: usize, size: usize) -> usize {
     let mut rng = ChaCha20Rng::seed_from_u64(7);
-    let config = Config::default();
+    let config = Config::new(AcceptAnyCredential);
     let suite = config.provider.suite(CipherSuite::X25519_AES128).unwrap();
     let alice = Identity::generate(suite, Credential::basic("alice"), &mut rng).unwrap();
     let external = ExternalSender {
@@ -36,7 +37,7 @@ fn hashed(members: usize, added: usize, size: usize) -> usize {
             let commit = added.into_iter().fold(group.commit(), |commit, one| commit.add(one));
             sent = Some(commit.stage(NOW, &mut rng).unwrap().apply_unsaved());
         });
-        group.confirm(&sent.unwrap().id, NOW).unwrap().apply_unsaved();
+        group.confirm(&sent.unwrap().id).unwrap().apply_unsaved();
         bytes
     };
     if members > 1 {

@@ -7,7 +7,7 @@ use zeroize::ZeroizeOnDrop;
 use super::world::records;
 use crate::crypto::{HpkeKeyPair, HpkePrivateKey, Secret, SignatureKeyPair, SignaturePrivateKey};
 use crate::danger::AcceptAnyCredential;
-use crate::group::{Arrival, Group};
+use crate::group::Group;
 use crate::identity::Identity;
 use crate::key_schedule::*;
 use crate::time::{Lifetime, Time};

@@ -8,19 +8,19 @@ use rand_chacha::rand_core::SeedableRng;
 use crate::codec::{Decode, Encode};
 use crate::config::Config;
 use crate::credential::{AuthenticationService, Credential, Presented};
-use crate::crypto::{SignaturePrivateKey, Suite};
+use crate::crypto::{ProposalRef, SignaturePrivateKey, Suite};
 use crate::epoch::NewGroupOptions;
 use crate::error::{Error, Rule};
 use crate::extension::{ExternalJoins, ExternalSender, Ruleset};
 use crate::framing::{AuthenticatedContent, Content, FramedContent, MlsMessage, PublicMessage, Sender};
-use crate::group::{Arrival, DmlsMessage, Group, Outcome};
+use crate::group::{DmlsMessage, Group, Outcome};
 use crate::identity::{Identity, OwnKeyPackage};
 use crate::key_package::KeyPackage;
 use crate::key_schedule::PskSecret;
 use crate::message::{
     Commit, EncryptedGroupSecrets, GroupInfo, GroupSecrets, Proposal, ProposalOrRef, Welcome, WelcomeKeys,
 };
-use crate::public_group::{PublicGroup, PublicOutcome};
+use crate::public_group::PublicGroup;
 use crate::registry::{CipherSuite, ExtensionType, WireFormat};
 use crate::time::{Lifetime, Time};
 use crate::tree::{LeafIndex, LeafNode, LeafNodeSource, LeafPlace, RatchetTree, UpdatePath, ValidLeaf};
@@ -48,6 +48,8 @@ pub(super) struct World {
     pub alice: Group,
     /// Follows what is public.
     pub observer: PublicGroup,
+    /// The proposals that Alice has accepted: an observer keeps none.
+    proposals: Vec<(ProposalRef, Vec<u8>)>,
     /// A member who knows all secrets of the epoch, and does what she likes.
     pub mallory: Group,
     /// In the external_senders extension.
@@ -104,17 +106,13 @@ impl World {
         let welcome = alice.confirm(&sent.id).unwrap().apply_unsaved().welcome.unwrap();
         let mallory = Group::join(&mallory, &welcome, None, config.clone(), NOW).unwrap().apply_unsaved();
         let info = alice.head().group_info(NOW).unwrap();
-        let observer = PublicGroup::new(&info, None, config.clone(), NOW).unwrap();
-        Self { rng, config, alice, observer, mallory, server, eve }
+        let observer = PublicGroup::new(&info, None, config.clone()).unwrap().apply_unsaved();
+        Self { rng, config, alice, observer, proposals: Vec::new(), mallory, server, eve }
     }
 
     /// The same in a group with this ruleset, but for the format of handshakes.
     pub(super) fn ruled(ruleset: Ruleset) -> Self {
-        Self::with(Config {
-            encrypt_handshake: false,
-            ruleset: Some(ruleset),
-            ..Config::new(AcceptAnyCredential)
-        })
+        Self::with(Config { encrypt_handshake: false, ruleset: Some(ruleset), ..Config::new(Acquaintances) })
     }
 
     /// What Alice says in a group with this rule for external joins to Eve, who comes from elsewhere and obeys no rules.
@@ -137,19 +135,49 @@ impl World {
         let answer = self.alice.receive(message, NOW);
         let error = answer.map(|step| step.outcome().clone()).expect_err("Alice must refuse it");
         assert_eq!(records(&self.alice), before);
-        match self.observer.receive(message, NOW) {
-            Err(seen) => assert_eq!(seen, error),
-            // It knows an epoch by the signatures that verify in it.
-            Ok(PublicOutcome::UnknownEpoch | PublicOutcome::Opaque) => {}
-            Ok(seen) => assert!(NEEDS_MEMBERSHIP.iter().any(|rule| error == (*rule).into()), "{seen:?}"),
+        match self.observed(message, false) {
+            Some(Err(seen)) => assert_eq!(seen, error),
+            Some(Ok(())) => {
+                assert!(NEEDS_MEMBERSHIP.iter().any(|rule| error == (*rule).into()), "{error} is seen");
+            }
+            None => {}
         }
         error
     }
 
+    /// What an observer says to a message, and whether it follows it; `None` to one that it can't look into.
+    fn observed(&mut self, message: &[u8], follow: bool) -> Option<Result<(), Error>> {
+        let DmlsMessage { message: inner, .. } = DmlsMessage::from_bytes(message).ok()?;
+        let MlsMessage::PublicMessage(public) = inner else { return None };
+        let parent = self.observer.head().commit_id().clone();
+        let Content::Commit(commit) = &public.content.content else {
+            return Some(self.observer.check_proposal(&parent, message).map(|_| ()));
+        };
+        let mut proposals = Vec::new();
+        for item in &commit.proposals {
+            if let ProposalOrRef::Reference(reference) = item {
+                proposals.push(self.proposals.iter().find(|(known, _)| known == reference)?.1.clone());
+            }
+        }
+        let staged = self.observer.stage_unattested(&parent, message, &proposals);
+        Some(staged.map(|step| {
+            if follow {
+                step.apply_unsaved();
+            }
+        }))
+    }
+
     /// Alice must accept the message, and so must an observer.
     pub(super) fn accepted(&mut self, message: &[u8]) -> Outcome {
-        self.observer.receive(message, NOW).unwrap();
-        self.alice.receive(message, NOW).unwrap().apply_unsaved()
+        if let Some(seen) = self.observed(message, true) {
+            seen.unwrap();
+        }
+        let outcome = self.alice.receive(message, NOW).unwrap().apply_unsaved();
+        if let Outcome::Proposal(stored) = &outcome {
+            let sent = DmlsMessage::from_bytes(message).unwrap().message.to_bytes();
+            self.proposals.push((stored.reference.clone(), sent));
+        }
+        outcome
     }
 
     // Framing, without any check.
@@ -169,7 +197,7 @@ impl World {
         // R14: what comes from outside names the epoch under its signature.
         let is_outside = matches!(sender, Sender::External(_) | Sender::NewMemberProposal);
         let authenticated_data =
-            if is_outside { self.mallory.head().as_bytes().to_vec() } else { Vec::new() };
+            if is_outside { self.mallory.head().id().as_bytes().to_vec() } else { Vec::new() };
         FramedContent { group_id, epoch, sender, authenticated_data, content }
     }
 
