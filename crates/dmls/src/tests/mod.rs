@@ -52,10 +52,30 @@ const ELSEWHERE: &[Rule] = &[
     Rule::MessageKeyTooOld,
 ];
 
+/// What comes with a commit: tested in `tests/public_group.rs`.
+const BUNDLES: &[Rule] = &[
+    Rule::BundleProposals,
+    Rule::BundleContext,
+    Rule::BundleTag,
+    Rule::BundleSigner,
+    Rule::BundleCommit,
+    Rule::BundleEpoch,
+    Rule::BundleExternalPub,
+    Rule::BundleWelcome,
+];
+
 #[test]
 fn every_rule_is_tested_in_one_place() {
-    let lists =
-        [framing::RULES, commits::RULES, joining::RULES, leaves::RULES, draft::RULES, TREE, ELSEWHERE];
+    let lists = [
+        framing::RULES,
+        commits::RULES,
+        joining::RULES,
+        leaves::RULES,
+        draft::RULES,
+        TREE,
+        ELSEWHERE,
+        BUNDLES,
+    ];
     for rule in Rule::ALL {
         let times = lists.iter().flat_map(|list| list.iter()).filter(|tested| *tested == rule).count();
         assert_eq!(times, 1, "{} is in {times} lists", rule.id());

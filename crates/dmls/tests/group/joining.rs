@@ -64,7 +64,7 @@ fn rejoin(who: &mut Client, helper: &mut Client, rng: &mut rand_chacha::ChaCha20
     let sent =
         who.run(|group| group.rejoin(&identity, &info, ExternalJoinOptions::default(), NOW, rng)).unwrap();
     who.restart();
-    assert_eq!(who.group.pending().map(|(id, _)| id.clone()).collect::<Vec<_>>(), [sent.id.clone()]);
+    assert_eq!(who.group.pending().map(|(id, _)| id).collect::<Vec<_>>(), [&sent.id]);
     match helper.receive(&sent.message, SPLIT).unwrap() {
         Outcome::Commit(new) => assert_eq!(new.commit.removed.len(), 1),
         other => panic!("{other:?}"),
