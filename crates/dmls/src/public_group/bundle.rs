@@ -3,7 +3,7 @@
 use crate::codec::Decode;
 use crate::epoch::{Added, PublicEpoch};
 use crate::error::{Error, Rule};
-use crate::extension::{Extensions, ExternalPub};
+use crate::extension::{ExternalJoins, ExternalPub, Ruleset};
 use crate::framing::MlsMessage;
 use crate::key_schedule::{CommitId, EpochId};
 use crate::registry::ExtensionType;
@@ -40,7 +40,8 @@ impl PublicGroup {
             return Err(Rule::BundleCommit.into());
         }
         let offers = info.extensions.content::<ExternalPub>()?.is_some();
-        if offers && !allows_external_joins(&child.context.extensions) {
+        let forbids = |ruleset: &Ruleset| ruleset.external_joins == ExternalJoins::NONE;
+        if offers && child.ruleset.as_ref().is_some_and(forbids) {
             return Err(Rule::BundleExternalPub.into());
         }
         let dmls_epoch = info.name(&self.suite, ExtensionType::DMLS_EPOCH)?.ok_or(Rule::BundleEpoch)?;
@@ -65,9 +66,4 @@ impl PublicGroup {
         }
         Ok(())
     }
-}
-
-/// Whether members may offer external joins to this epoch (R16).
-fn allows_external_joins(_extensions: &Extensions) -> bool {
-    true
 }
