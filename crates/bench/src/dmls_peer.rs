@@ -13,9 +13,9 @@ use dmls::framing::MlsMessage;
 use dmls::message::Psk;
 use dmls::registry::{CredentialType, ProtocolVersion};
 use dmls::{
-    Arrival, CipherSuite, CommitBuilder, Credential, ExternalJoinOptions, Group, Identity, KeyPackage,
-    KeySchedule, LeafIndex, Lifetime, NewGroupOptions, Outcome, OwnKeyPackage, PreSharedKeys, Provider,
-    Suite, Time,
+    CipherSuite, CommitBuilder, Credential, ExternalJoinOptions, Group, Identity, KeyPackage, KeySchedule,
+    LeafIndex, Lifetime, Member, NewGroupOptions, Outcome, OwnKeyPackage, PreSharedKeys, Provider, Suite,
+    Time,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -79,12 +79,20 @@ impl DmlsPeer {
     ) -> Result<Committed, Box<dyn Error>> {
         let group = self.group.as_mut().ok_or(NOT_A_MEMBER)?;
         let sent = fill(group.commit()).stage(now()?, &mut self.rng)?.apply_unsaved();
-        let epoch = group.confirm(&sent.id, Arrival::at(now()?))?.apply_unsaved();
+        let epoch = group.confirm(&sent.id)?.apply_unsaved();
         Ok(Committed { commit: sent.message, welcome: epoch.welcome })
     }
 
+    fn group(&self) -> Result<&Group, Box<dyn Error>> {
+        Ok(self.group.as_ref().ok_or(NOT_A_MEMBER)?)
+    }
+
+    fn members_of_head(&self) -> Result<Vec<Member>, Box<dyn Error>> {
+        Ok(self.group()?.head().members().unwrap_or_default())
+    }
+
     fn leaf_of(&self, identity: &[u8]) -> Result<LeafIndex, Box<dyn Error>> {
-        let members = self.group.as_ref().ok_or(NOT_A_MEMBER)?.members();
+        let members = self.members_of_head()?;
         let member = members.iter().find(|member| member.credential.identity() == Some(identity));
         Ok(member.ok_or("no member has this identity")?.leaf)
     }
@@ -162,7 +170,11 @@ impl Peer for DmlsPeer {
             &mut self.rng,
         )?;
         let commit = founding.commit().ok_or("an external join without a commit")?.to_vec();
-        self.group = Some(founding.apply_unsaved());
+        let mut group = founding.apply_unsaved();
+        let joining =
+            group.pending().next().map(|(id, _)| id.clone()).ok_or("the external commit has no name")?;
+        group.confirm(&joining)?.apply_unsaved();
+        self.group = Some(group);
         Ok(commit)
     }
 
@@ -187,7 +199,7 @@ impl Peer for DmlsPeer {
 
     fn process(&mut self, message: &[u8]) -> Result<Received, Box<dyn Error>> {
         let group = self.group.as_mut().ok_or(NOT_A_MEMBER)?;
-        match group.receive(message, Arrival::at(now()?))?.apply_unsaved() {
+        match group.receive(message, now()?)?.apply_unsaved() {
             Outcome::Application(application) => Ok(Received::Application(application.data)),
             Outcome::Proposal(_) => Ok(Received::Proposal),
             Outcome::Commit(_) => Ok(Received::Commit),
@@ -241,15 +253,15 @@ impl Peer for DmlsPeer {
     }
 
     fn group_info(&mut self) -> Result<Vec<u8>, Box<dyn Error>> {
-        Ok(self.group.as_ref().ok_or(NOT_A_MEMBER)?.group_info(now()?)?)
+        Ok(self.group()?.head().group_info(now()?)?)
     }
 
     fn epoch_authenticator(&self) -> Result<Vec<u8>, Box<dyn Error>> {
-        Ok(self.group.as_ref().ok_or(NOT_A_MEMBER)?.epoch_authenticator().to_vec())
+        Ok(self.group()?.head().authenticator()?.to_vec())
     }
 
     fn members(&self) -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
-        let members = self.group.as_ref().ok_or(NOT_A_MEMBER)?.members();
+        let members = self.members_of_head()?;
         let identity = |credential: &Credential| credential.identity().map(<[u8]>::to_vec);
         members
             .iter()

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
 use dmls::danger::AcceptAnyCredential;
-use dmls::{Arrival, CipherSuite, Config, Credential, Group, Identity, Lifetime, NewGroupOptions, Time};
+use dmls::{CipherSuite, Config, Credential, Group, Identity, Lifetime, NewGroupOptions, Time};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde_json::Value;
@@ -28,16 +28,16 @@ fn messages(encrypt_handshake: bool) -> Messages {
     let [alice, bob] =
         ["alice", "bob"].map(|name| Identity::generate(suite, Credential::basic(name), &mut rng).unwrap());
     let options = NewGroupOptions { group_id: Some(b"the group".to_vec()), ..Default::default() };
-    let mut group = Group::create(&alice, options, config, now, &mut rng).unwrap().apply();
+    let mut group = Group::create(&alice, options, config, now, &mut rng).unwrap().apply_unsaved();
     let own = bob.key_package(Lifetime::starting(now, 86_400), &mut rng).unwrap();
-    let sent = group.commit().add(own.key_package().clone()).stage(now, &mut rng).unwrap().apply();
-    let welcome = group.confirm(&sent.id, Arrival::at(now)).unwrap().apply().welcome.unwrap();
+    let sent = group.commit().add(own.key_package().clone()).stage(now, &mut rng).unwrap().apply_unsaved();
+    let welcome = group.confirm(&sent.id).unwrap().apply_unsaved().welcome.unwrap();
     Messages {
         key_package: own.message(),
         welcome,
-        group_info: group.group_info(now).unwrap(),
+        group_info: group.head().group_info(now).unwrap(),
         commit: sent.message,
-        chat: group.send(b"hello", b"label", &mut rng).unwrap().apply(),
+        chat: group.send(b"hello").authenticated_data(*b"label").seal(&mut rng).unwrap().apply_unsaved(),
     }
 }
 

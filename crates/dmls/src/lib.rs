@@ -87,8 +87,8 @@ pub use identity::{Identity, OwnKeyPackage};
 pub use key_package::KeyPackage;
 pub use key_schedule::{CommitId, EpochId, KeySchedule};
 pub use public_group::{
-    PublicChild, PublicEpochRef, PublicFounding, PublicGroup, PublicProposal, PublicStep, PublicTurn,
-    StagedCommit,
+    PublicChild, PublicEpochRef, PublicFounding, PublicGroup, PublicMember, PublicProposal, PublicStep,
+    PublicTurn, StagedCommit,
 };
 pub use registry::CipherSuite;
 pub use time::{Lifetime, Time};

@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use common::{Client, NOW, PSK, Records, SPLIT, WHOLE, config, identity, key_package, public_config};
 use dmls::message::{Psk, ResumptionPskUsage};
 use dmls::{
-    Arrival, Config, EpochId, Error, Held, Identity, KeySchedule, Limit, Limits, Outcome, OwnKeyPackage,
-    Rule, SentCommit, Usage,
+    Config, EpochId, Error, Held, Identity, KeySchedule, Level, Limit, Limits, Network, Outcome,
+    OwnKeyPackage, Rule, SentCommit, Usage, WaitsFor,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::Rng;
@@ -74,12 +74,13 @@ fn records_and_memory_agree_whatever_is_deleted() {
             for actor in &mut world.actors {
                 actor.client.restart();
                 let client = &actor.client;
-                assert!(client.count(b'e') <= 3 + client.group.pending().count());
+                assert!(client.count(b'e') <= 3 + client.count(b'o'));
                 if schedule == KeySchedule::Dmls {
                     assert_eq!(client.count(b'e'), client.full_epochs());
                 }
                 assert!(client.group.held() <= 6);
-                assert!(client.group.pending().count() <= 2);
+                // Two that were staged, and the external commit by which it joined.
+                assert!(client.group.pending().count() <= 3);
             }
         });
         if let Err(panic) = result {
@@ -92,7 +93,7 @@ fn records_and_memory_agree_whatever_is_deleted() {
 fn small_limits() -> Limits {
     Limits {
         proposals: 3,
-        children: 3,
+        children_per_committer: 3,
         pending: 2,
         epochs: 3,
         known_epochs: 3,
@@ -196,7 +197,7 @@ impl<'r> World<'r> {
         self.below(one_in) == 0
     }
 
-    fn arrival(&mut self) -> Arrival {
+    fn network(&mut self) -> Network {
         if self.chaos && self.chance(3) { WHOLE } else { SPLIT }
     }
 
@@ -253,8 +254,8 @@ impl<'r> World<'r> {
     }
 
     fn deliver(&mut self, who: usize, place: usize) {
-        let arrival = self.arrival();
-        let outcomes = self.actors[who].client.deliver(&self.log[place], arrival);
+        let network = self.network();
+        let outcomes = self.actors[who].client.deliver(&self.log[place], network);
         let outcomes = if self.chaos { outcomes.unwrap_or_default() } else { outcomes.unwrap() };
         for outcome in outcomes {
             self.note(who, &outcome);
@@ -276,21 +277,21 @@ impl<'r> World<'r> {
         match outcome {
             Outcome::Application(_) => note("application"),
             Outcome::Duplicate => note("duplicate"),
-            Outcome::Held(Held::Epoch(_)) => note("held for its epoch"),
+            Outcome::Held(Held { waits_for: WaitsFor::Epoch(_), .. }) => note("held for its epoch"),
             Outcome::Held(_) => note("held for a proposal"),
             Outcome::Removed(_) => note("removed"),
             Outcome::Commit(new) => {
                 note("commit");
                 let group = &self.actors[who].client.group;
-                let forks = |id: &EpochId| {
-                    group.epochs().iter().filter(|info| info.parent.as_ref() == Some(id)).count() > 1
-                };
-                let mut parent = group.epoch(&new.parent).and_then(|info| info.parent);
+                let forks =
+                    |id: &EpochId| group.epochs().filter(|epoch| epoch.parent() == Some(id)).count() > 1;
+                let above = |id: &EpochId| group.epoch(id).and_then(|epoch| epoch.parent().cloned());
+                let mut parent = new.parent.as_ref().and_then(above);
                 while let Some(id) = parent {
                     if new.fork && forks(&id) {
                         note("fork in a fork");
                     }
-                    parent = group.epoch(&id).and_then(|info| info.parent);
+                    parent = above(&id);
                 }
                 for (what, seen) in [
                     ("commit of external joiner", new.commit.external),
@@ -314,7 +315,7 @@ impl<'r> World<'r> {
         let who = self.speaker();
         let epoch = self.some_epoch(who, 3);
         let rng = &mut *self.rng;
-        let sent = self.actors[who].client.run(|group| group.send_at(&epoch, b"hello", b"", rng));
+        let sent = self.actors[who].client.run(|group| group.send(b"hello").at(&epoch).seal(rng));
         match sent {
             Ok(message) => self.broadcast(message),
             Err(Error::Usage(Usage::ProposalsPending)) => {}
@@ -325,9 +326,9 @@ impl<'r> World<'r> {
     /// The head, or once in a while another epoch.
     fn some_epoch(&mut self, who: usize, one_in: usize) -> EpochId {
         let other = self.chance(one_in);
-        let group = &self.actors[who].client.group;
-        let full: Vec<_> = group.epochs().into_iter().filter(|info| info.is_full).collect();
-        let head = group.head().id().clone();
+        let client = &self.actors[who].client;
+        let full: Vec<_> = client.epochs().into_iter().filter(|info| info.level == Level::Full).collect();
+        let head = client.head();
         if other { full[self.below(full.len())].id.clone() } else { head }
     }
 
@@ -351,7 +352,7 @@ impl<'r> World<'r> {
         let target = self.some_member(who);
         let rng = &mut *self.rng;
         let client = &mut self.actors[who].client;
-        let number = client.group.epoch(client.group.head()).unwrap().number;
+        let number = client.group.head().number();
         let id = client.group.id().to_vec();
         let sent = client.run(|group| match (what, invited, target) {
             (_, Some(key_package), _) => group.propose_add(key_package, NOW, rng),
@@ -370,9 +371,9 @@ impl<'r> World<'r> {
     /// Someone in the head who can be removed: not we, not the listener, and only where others remain.
     fn some_member(&mut self, who: usize) -> Option<dmls::LeafIndex> {
         let group = &self.actors[who].client.group;
-        let own = group.own_leaf();
+        let own = group.head().own_leaf().unwrap();
         let listener = dmls::Credential::basic("a1");
-        let members = group.members();
+        let members = group.head().members().unwrap();
         let others: Vec<_> = members.iter().filter(|m| m.leaf != own && m.credential != listener).collect();
         if members.len() < 4 || others.is_empty() {
             return None;
@@ -386,12 +387,12 @@ impl<'r> World<'r> {
             return;
         }
         let who = self.speaker();
-        let group = &self.actors[who].client.group;
-        let parents: BTreeSet<_> = group.epochs().into_iter().filter_map(|info| info.parent).collect();
-        let leaves = group.epochs().iter().filter(|info| !parents.contains(&info.id)).count();
+        let epochs = self.actors[who].client.epochs();
+        let parents: BTreeSet<_> = epochs.iter().filter_map(|info| info.parent.as_ref()).collect();
+        let leaves = epochs.iter().filter(|info| !parents.contains(&info.id)).count();
         let epoch = self.some_epoch(who, if leaves < LEAVES { 3 } else { 1_000_000 });
-        let in_head = epoch == *self.actors[who].client.group.head();
-        let number = self.actors[who].client.group.epoch(&epoch).unwrap().number;
+        let in_head = epoch == self.actors[who].client.head();
+        let number = self.actors[who].client.group.epoch(&epoch).unwrap().number();
         let id = self.actors[who].client.group.id().to_vec();
         let what = self.below(6);
         let invited = (what <= 1 && !self.is_full()).then(|| self.invite());
@@ -435,7 +436,8 @@ impl<'r> World<'r> {
 
     fn confirm_of(&mut self, who: usize) {
         if let Some(sent) = self.actors[who].staged.pop() {
-            let arrival = self.arrival();
+            let network = self.network();
+            self.actors[who].client.set(network);
             let new = match self.actors[who].client.run(|group| group.confirm(&sent.id)) {
                 Ok(new) => new,
                 Err(_) if self.chaos => return,
@@ -473,7 +475,7 @@ impl<'r> World<'r> {
         }
         let helper = self.below(self.actors.len());
         let epoch = self.some_epoch(helper, 3);
-        let info = self.actors[helper].client.group.group_info_at(&epoch, NOW).unwrap();
+        let info = self.actors[helper].client.group.epoch(&epoch).unwrap().group_info(NOW).unwrap();
         let again = if self.chance(2) { Some(self.speaker()) } else { None };
         if again.is_none() && self.is_full() {
             return;
@@ -515,14 +517,14 @@ impl<'r> World<'r> {
         for actor in &self.actors {
             let group = &actor.client.group;
             // The founder's first epoch is gone since the others came.
-            let mut epochs = group.epochs();
+            let mut epochs = actor.client.epochs();
             epochs.retain(|info| info.number > 0);
             for info in &epochs {
-                assert!(info.is_full);
+                assert_eq!(info.level, Level::Full);
                 let secret = actor.client.secret(&info.id);
                 assert_eq!(*secrets.entry(info.id.clone()).or_insert_with(|| secret.clone()), secret);
             }
-            let head = (group.head().id().clone(), group.epoch_authenticator().to_vec());
+            let head = (group.head().id().clone(), group.head().authenticator().unwrap().to_vec());
             assert_eq!(head.0, expected_head(&actor.client));
             let ids = epochs.into_iter().map(|info| info.id).collect();
             assert_eq!(*heads.entry(ids).or_insert_with(|| head.clone()), head);
@@ -534,7 +536,7 @@ impl<'r> World<'r> {
         let listener = &self.actors[1].client;
         let held = listener.group.held();
         assert_eq!(held, 0, "nobody removes the listener, so it sees everything");
-        let epochs = listener.group.epochs();
+        let epochs = listener.epochs();
         let head = listener.group.head().id().clone();
         let identity = listener.identity.clone();
         for _ in 0..3 {
@@ -553,8 +555,8 @@ impl<'r> World<'r> {
                 }
             }
             copy.restart();
-            assert_eq!(*copy.group.head(), head);
-            assert_eq!(copy.group.epochs(), epochs);
+            assert_eq!(copy.head(), head);
+            assert_eq!(copy.epochs(), epochs);
             assert_eq!(copy.group.held(), 0);
             for info in &epochs {
                 assert_eq!(copy.secret(&info.id), self.actors[1].client.secret(&info.id));
@@ -567,7 +569,7 @@ impl<'r> World<'r> {
         let head = self.actors[1].client.group.head().id().clone();
         let rng = &mut *self.rng;
         let mut clients: Vec<&mut Client> = self.actors.iter_mut().map(|actor| &mut actor.client).collect();
-        clients.retain(|client| *client.group.head() == head);
+        clients.retain(|client| client.head() == head);
         let (listener, others) = clients.split_first_mut().unwrap();
         let sent = listener.stage(rng);
         let new = listener.confirm(&sent, WHOLE);
@@ -576,7 +578,9 @@ impl<'r> World<'r> {
             match client.receive(&sent.message, WHOLE).unwrap() {
                 Outcome::Commit(new) => assert_eq!(new.id, id),
                 Outcome::Removed(removed) => {
-                    assert!(removed.wins && client.group.is_removed());
+                    assert!(removed.wins);
+                    client.run(|group| group.confirm_removal(&removed.commit_id)).unwrap();
+                    assert!(client.group.is_removed());
                     continue;
                 }
                 other => panic!("{other:?}"),
@@ -590,9 +594,10 @@ impl<'r> World<'r> {
 }
 
 fn one_epoch_left(client: &Client, id: &EpochId) {
-    assert_eq!(client.group.head(), id);
-    let epochs = client.group.epochs();
-    let readable: Vec<_> = epochs.iter().filter(|info| info.is_readable).map(|info| &info.id).collect();
+    assert_eq!(client.head(), *id);
+    let epochs = client.epochs();
+    let readable: Vec<_> =
+        epochs.iter().filter(|info| info.level > Level::Known).map(|info| &info.id).collect();
     assert_eq!(readable, [id]);
     for (kind, count) in
         [(b'g', 1), (b'n', epochs.len()), (b'e', 1), (b'i', 1), (b'r', 1), (b'p', 0), (b'o', 0)]
@@ -611,13 +616,13 @@ fn deliver(client: &mut Client, message: &[u8]) -> Vec<Outcome> {
 
 /// The draft's rule, said once more: from the root on always the child with the higher tag.
 fn expected_head(client: &Client) -> EpochId {
-    let epochs = client.group.epochs();
+    let epochs = client.epochs();
     let known = |id: &EpochId| epochs.iter().any(|info| info.id == *id);
     let root = epochs.iter().find(|info| info.parent.as_ref().is_none_or(|parent| !known(parent))).unwrap();
     let mut head = root.id.clone();
     loop {
         let children = epochs.iter().filter(|info| info.parent.as_ref() == Some(&head));
-        match children.max_by_key(|info| info.confirmation_tag.as_bytes().to_vec()) {
+        match children.max_by_key(|info| info.tag.as_bytes().to_vec()) {
             Some(child) => head = child.id.clone(),
             None => return head,
         }

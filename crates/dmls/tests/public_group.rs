@@ -234,7 +234,7 @@ fn a_commit_must_be_one_of_this_group_and_parent() {
         world.observer.group.check_proposal(&world.root, &bundle.commit),
         Err(Rule::MessageKind.into())
     );
-    let mut stranger = World::new();
+    let mut stranger = World::seeded(observed::config(), 12);
     let foreign = stranger.alice_commits();
     world.refused(&with(foreign.commit.clone()), Rule::GroupId);
     // Without its header it is not a message.
@@ -337,22 +337,86 @@ fn the_welcome_is_for_those_whom_the_commit_adds() {
 }
 
 #[test]
-fn nothing_follows_the_end_of_a_group() {
+fn the_end_of_a_group_is_remembered() {
     let mut world = World::new();
     let reinit = message::ReInit {
         group_id: b"next".to_vec(),
         version: registry::ProtocolVersion::MLS10,
         cipher_suite: world.alice.suite().code(),
-        extensions: Default::default(),
+        extensions: world.alice.head().context_extensions().unwrap().clone(),
     };
     let commit = world.alice.commit().reinit(reinit).stage(NOW, &mut world.rng).unwrap().apply_unsaved();
     let last = world.alice.bundle(&commit.id, NOW).unwrap();
-    let last = child(world.observer.stage(&world.root, &last));
-    let next = world.bob_commits();
-    assert_eq!(world.observer.stage(&last.commit, &next), Err(Rule::EpochHeader.into()));
-    // A commit that is really made there can't be: whoever frames one is refused for the end, not for what it says.
+    child(world.observer.stage(&world.root, &last));
     world.observer.restart();
     assert!(world.observer.group.head().commit().unwrap().reinit.is_some());
+}
+
+#[test]
+fn a_known_commit_is_a_duplicate_only_where_it_belongs() {
+    let mut world = World::new();
+    let (one, other) = (world.alice_commits(), world.bob_commits());
+    let [one_id, other_id] = [&one, &other].map(|bundle| commit_of(&bundle.commit));
+    child(world.observer.stage(&world.root, &one));
+    child(world.observer.stage(&world.root, &other));
+    assert_eq!(world.observer.stage(&other_id, &one), Err(Rule::EpochHeader.into()));
+    // Another commit with the same tag, or the same commit with another, is another epoch.
+    let root = world.root.clone();
+    let tag = observed::tag_of(&one.commit);
+    let carols = world.carol_commits();
+    let borrowed = world.change_public(&carols.commit, |message| {
+        message.auth.confirmation_tag = Some(tag.into());
+    });
+    child(world.observer.run(|group| group.stage_unattested(&root, &borrowed, &[])));
+    let changed = world.with_other_tags(&one.commit, 0, 1);
+    child(world.observer.run(|group| group.stage_unattested(&root, &changed, &[])));
+    assert_eq!(world.observer.stage(&root, &one), Ok(StagedCommit::Duplicate { known: one_id }));
+}
+
+#[test]
+fn a_proposal_is_judged_by_itself() {
+    let world = World::new();
+    let place = GroupPlace::from_group_info(&world.info).unwrap();
+    let nobody = message::Proposal::Remove(LeafIndex(99));
+    let proposal = world.server.propose_as_external_sender(&place, 0, nobody).unwrap();
+    let answer = world.observer.group.check_proposal(&world.root, &proposal);
+    assert_eq!(answer, Err(Rule::RemoveTarget.into()));
+}
+
+// What the group's ruleset says.
+
+#[test]
+fn the_ruleset_decides_about_quotas_and_external_joins() {
+    let ruleset = extension::Ruleset {
+        external_joins: extension::ExternalJoins::NONE,
+        children_per_committer: 1,
+        ..Default::default()
+    };
+    let mut world = World::of(Config { ruleset: Some(ruleset), ..observed::config() });
+    let bundle = world.alice_commits();
+    let key = world.info.clone();
+    let offering = observed::resigned(&bundle.group_info, ALICE, &|info| {
+        info.extensions.set_content(&extension::ExternalPub { external_pub: key[..32].to_vec().into() });
+    });
+    world.refused(&Bundle { group_info: offering, ..bundle.clone() }, Rule::BundleExternalPub);
+    child(world.observer.stage(&world.root, &bundle));
+    let flood: Vec<_> = (0..8).map(|_| world.bob_commits_unsent()).collect();
+    let tags: Vec<_> = flood.iter().map(|bundle| observed::tag_of(&bundle.commit)).collect();
+    let lowest = tags.iter().min().unwrap();
+    let (last, first): (Vec<_>, Vec<_>) = flood.iter().zip(&tags).partition(|(_, tag)| *tag == lowest);
+    for (bundle, _) in first {
+        world.observer.stage(&world.root, bundle).unwrap();
+    }
+    let commit = commit_of(&last[0].0.commit);
+    assert_eq!(world.observer.stage(&world.root, last[0].0), Ok(StagedCommit::Lost { commit }));
+}
+
+#[test]
+fn each_leaf_shows_the_server_that_speaks_for_it() {
+    let world = World::new();
+    let members = world.observer.group.head().members();
+    let homes: Vec<_> = members.iter().map(|member| member.home.clone()).collect();
+    assert_eq!(homes, [None, None, Some(world.home.clone())]);
 }
 
 // Quotas.
@@ -553,7 +617,7 @@ fn loading_refuses_what_does_not_fit() {
             assert!(matches!(load(&damaged), Err(Error::Records(_))), "{key:?} at {place}");
         }
     }
-    let mut stranger = World::new();
+    let mut stranger = World::seeded(observed::config(), 12);
     let foreign = stranger.alice_commits();
     child(stranger.observer.stage(&stranger.root, &foreign));
     for kind in [b'c', b't'] {

@@ -2,7 +2,7 @@
 
 use dmls::EpochId;
 
-use super::tell::{changes, name, short};
+use super::tell::{changes, committer, short};
 use super::world::Recorded;
 use crate::term::{Ink, Look, hex, pad};
 
@@ -104,7 +104,7 @@ impl<'a> Graph<'a> {
             (false, _) => (Ink::Bad, look.sign("○", "o")),
         };
         let what = match &epoch.commit {
-            Some(commit) => format!("{} {}", name(&commit.committer.credential), changes(commit)),
+            Some(commit) => format!("{} {}", committer(commit), changes(commit)),
             None => "the group is created".into(),
         };
         let text = format!("{:>3}  {}  {what}", epoch.number, short(&epoch.id));

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::graph::Graph;
 use super::story::Story;
-use super::tell::{changes, count, name, short};
+use super::tell::{changes, committer, count, short};
 use super::world::epochs_held;
 use crate::Failure;
 use crate::term::{Ink, hex, pad};
@@ -30,17 +30,17 @@ impl Verdict {
         let head = world.group(first)?.head().id().clone();
         let mut problems = Vec::new();
         let exported = |who: usize| -> Result<Vec<u8>, Failure> {
-            Ok(world.group(who)?.export("dmls demo", b"verdict", 32)?.as_bytes().to_vec())
+            Ok(world.group(who)?.head().export("dmls demo", b"verdict", 32)?.as_bytes().to_vec())
         };
         let secret = exported(first)?;
         for who in &present {
             let (group, name) = (world.group(*who)?, world.name(*who));
             let mut members = world.members(*who)?;
             members.sort_unstable();
-            if *group.head() != head {
-                problems.push(format!("the head of {name} is {}", short(group.head())));
+            if *group.head().id() != head {
+                problems.push(format!("the head of {name} is {}", short(group.head().id())));
             }
-            if group.epoch_authenticator() != world.group(first)?.epoch_authenticator() {
+            if group.head().authenticator()? != world.group(first)?.head().authenticator()? {
                 problems.push(format!("the epoch authenticator of {name} is another"));
             }
             if exported(*who)? != secret {
@@ -104,7 +104,7 @@ fn rows(story: &Story<'_>, verdict: &Verdict) -> Result<Vec<String>, Failure> {
             continue;
         };
         let is_in = verdict.present.contains(&who);
-        let agrees = *group.head() == verdict.head;
+        let agrees = *group.head().id() == verdict.head;
         if is_in && agrees && lines.len() > ROWS {
             hidden += 1;
             continue;
@@ -115,7 +115,7 @@ fn rows(story: &Story<'_>, verdict: &Verdict) -> Result<Vec<String>, Failure> {
             (false, _) => look.paint(Ink::Note, "removed"),
         };
         let held = format!("{} (max {})", epochs_held(group), person.most_epochs);
-        lines.push(cells([&person.name, &short(group.head()), &held, &sent, &read, &state]));
+        lines.push(cells([&person.name, &short(group.head().id()), &held, &sent, &read, &state]));
     }
     if hidden > 0 {
         lines.push(look.paint(Ink::Faint, &format!("and {hidden} more in the group at the same head")));
@@ -145,6 +145,10 @@ fn sums(story: &Story<'_>) -> Vec<String> {
         ),
         format!("          {} came second in a race", count(world.totals.refused, "commit")),
     ];
+    if world.totals.evicted > 0 {
+        let evicted = count(world.totals.evicted, "message");
+        lines.push(format!("          {evicted} had to make room for others while waiting"));
+    }
     match &story.lost[..] {
         [] => lines.push("lost      nothing".into()),
         lost => lines.extend(lost.iter().enumerate().map(|(place, lost)| {
@@ -171,7 +175,7 @@ pub fn json(story: &Story<'_>, verdict: &Verdict, seed: u64) -> Result<Value, Fa
     for (who, person) in world.people.iter().enumerate() {
         match &person.group {
             Some(group) if verdict.present.contains(&who) => {
-                heads.insert(person.name.clone(), id(group.head()).into());
+                heads.insert(person.name.clone(), id(group.head().id()).into());
             }
             _ => removed.push(person.name.clone()),
         }
@@ -214,7 +218,7 @@ pub fn json(story: &Story<'_>, verdict: &Verdict, seed: u64) -> Result<Value, Fa
                 "parent": epoch.parent.as_ref().map(id),
                 "number": epoch.number,
                 "confirmation_tag": hex(&epoch.tag),
-                "committer": commit.map(|commit| name(&commit.committer.credential)),
+                "committer": commit.map(committer),
                 "change": commit.map(changes),
                 "won": graph.won(&epoch.id),
             })

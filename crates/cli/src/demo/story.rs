@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dmls::{EpochId, NewEpoch};
+use dmls::{EpochId, Network, NewEpoch, Why};
 use rand_chacha::ChaCha20Rng;
 
 use super::Args;
@@ -171,7 +171,7 @@ impl<'a> Story<'a> {
         }
         self.world.network.split(sides);
         // From now on the delivery services on both sides say that old epochs must be kept (draft s6.1.1).
-        self.world.retain = true;
+        self.world.tell_network(Network::Split);
         present[..cut].sort_unstable();
         present[cut..].sort_unstable();
         let title = if self.args.splits > 1 {
@@ -253,7 +253,7 @@ impl<'a> Story<'a> {
 
     /// The removal of a member who is on the other side, as seen from this one.
     fn someone_else(&mut self, committer: usize, side: u8) -> Result<Change, Failure> {
-        let members = self.world.group(committer)?.members();
+        let members = self.world.group(committer)?.head().members().unwrap_or_default();
         let away: Vec<_> = members
             .iter()
             .filter(|member| {
@@ -293,7 +293,7 @@ impl<'a> Story<'a> {
             let who = happened.commits.iter().filter(|(_, epoch)| is(epoch)).map(|(who, _)| *who);
             Vec::from_iter(BTreeSet::from_iter(who))
         };
-        let saw = who(&|epoch| epoch.fork && epoch.parent == *parent);
+        let saw = who(&|epoch| epoch.fork && epoch.parent.as_ref() == Some(parent));
         let moved = who(&|epoch| !epoch.lost.is_empty());
         let history = &self.world.history;
         let mut tags: Vec<_> = history.iter().filter(|e| e.parent.as_ref() == Some(parent)).collect();
@@ -357,7 +357,7 @@ impl<'a> Story<'a> {
             if then.is_empty() {
                 then.push("later commits renew keys".into());
             }
-            let committer = name(&commit.committer.credential);
+            let committer = super::tell::committer(commit);
             let (change, then) = (changes(commit), then.join(", "));
             let text = format!("lost: {committer} {change}; {then}");
             self.tell.event(&self.tell.look.paint(Ink::Bad, &text))?;
@@ -425,17 +425,21 @@ impl<'a> Story<'a> {
             present.into_iter().filter_map(group).collect()
         };
         let before = held(self);
-        self.world.retain = false;
+        self.world.tell_network(Network::Whole);
         self.world.close_removed();
         let present = self.world.present();
         let Some(committer) = pick(&mut self.rng, &present) else { return Ok(()) };
-        self.world.commit(committer, &Change::Update)?;
+        let own = self.world.commit(committer, &Change::Update)?;
         self.tell_commit(None, 0)?;
-        self.settle()?;
+        let happened = self.settle()?;
+        let entered = own.iter().chain(happened.commits.iter().map(|(_, epoch)| epoch));
+        let deleted = entered.flat_map(|epoch| &epoch.deleted).filter(|deleted| deleted.why == Why::Whole);
+        let deleted: BTreeSet<&EpochId> = deleted.map(|deleted| &deleted.id).collect();
         let after = held(self);
         let most = |held: &[usize]| held.iter().copied().max().unwrap_or(0);
         self.tell.event(&format!(
-            "old epochs go: members held keys of up to {}, now of {}",
+            "{} deleted: members held keys of up to {}, now of {}",
+            count(deleted.len(), "old epoch"),
             count(most(&before), "epoch"),
             most(&after)
         ))

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use dmls::{CommitSummary, Credential, EpochId};
+use dmls::{Credential, EpochId, KnownCommit, Member};
 
 use crate::Failure;
 use crate::term::{Ink, Look, hex, pad, write};
@@ -95,24 +95,28 @@ pub fn name(credential: &Credential) -> String {
     String::from_utf8_lossy(credential.identity().unwrap_or(b"?")).into_owned()
 }
 
+/// Who committed.
+pub fn committer(commit: &KnownCommit) -> String {
+    commit.credential.as_ref().map_or_else(|| "?".to_owned(), name)
+}
+
 /// What a commit does.
-pub fn changes(commit: &CommitSummary) -> String {
-    let names = |members: &[dmls::Member]| {
-        list(&members.iter().map(|member| name(&member.credential)).collect::<Vec<_>>())
-    };
-    let added: Vec<_> = commit.added.iter().map(|added| added.member.clone()).collect();
+pub fn changes(commit: &KnownCommit) -> String {
+    fn names<'a>(members: impl Iterator<Item = &'a Member>) -> String {
+        list(&members.map(|member| name(&member.credential)).collect::<Vec<_>>())
+    }
     let mut parts = Vec::new();
     if commit.external {
         parts.push("joins by an external commit".to_owned());
     }
     if !commit.added.is_empty() {
-        parts.push(format!("adds {}", names(&added)));
+        parts.push(format!("adds {}", names(commit.added.iter().map(|added| &added.member))));
     }
     if !commit.removed.is_empty() {
-        parts.push(format!("removes {}", names(&commit.removed)));
+        parts.push(format!("removes {}", names(commit.removed.iter())));
     }
-    if !commit.updated.is_empty() {
-        parts.push(format!("takes in new keys of {}", names(&commit.updated)));
+    if commit.updated_count > 0 {
+        parts.push(format!("takes in new keys of {}", count(commit.updated_count as usize, "member")));
     }
     if parts.is_empty() {
         parts.push("renews keys".into());

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use dmls::codec::{Decode, Encode};
 use dmls::framing::MlsMessage;
 use dmls::{
-    Arrival, CommitSummary, Config, Credential, DmlsMessage, EpochId, ExternalJoinOptions, Group, Identity,
-    KeyPackage, LeafIndex, Lifetime, NewEpoch, NewGroupOptions, Outcome, OwnKeyPackage, Suite, Time,
+    Config, Credential, DmlsMessage, EpochId, EpochRef, ExternalJoinOptions, Group, Identity, KeyPackage,
+    KnownCommit, LeafIndex, Level, Lifetime, NewEpoch, NewGroupOptions, Outcome, OwnKeyPackage, Suite, Time,
 };
 use rand_chacha::ChaCha20Rng;
 
@@ -54,7 +54,7 @@ pub struct Recorded {
     pub number: u64,
     pub tag: Vec<u8>,
     /// What its commit did; of the first epoch there is none.
-    pub commit: Option<CommitSummary>,
+    pub commit: Option<KnownCommit>,
     pub by: usize,
 }
 
@@ -80,6 +80,8 @@ pub struct Happened {
     pub held: usize,
     /// Messages that came again.
     pub duplicates: usize,
+    /// Messages that had to make room for others while they waited.
+    pub evicted: usize,
     /// Messages whose epoch was gone.
     pub too_late: usize,
 }
@@ -92,8 +94,8 @@ pub struct World {
     pub network: Network,
     pub chats: Vec<Chat>,
     pub history: Vec<Recorded>,
-    /// The delivery service says: keep old epochs.
-    pub retain: bool,
+    /// What the delivery services say of the network.
+    reach: dmls::Network,
     rng: ChaCha20Rng,
     /// Which epoch has been followed already, on which side: the delivery service of a side accepts one commit for each.
     followed: BTreeSet<(u8, EpochId)>,
@@ -107,6 +109,7 @@ pub struct World {
 pub struct Totals {
     pub held: usize,
     pub duplicates: usize,
+    pub evicted: usize,
     pub too_late: usize,
     pub refused: usize,
     pub errors: usize,
@@ -121,7 +124,7 @@ impl World {
             network: Network::new(stream(seed, 2)),
             chats: Vec::new(),
             history: Vec::new(),
-            retain: false,
+            reach: dmls::Network::Whole,
             rng: stream(seed, 1),
             followed: BTreeSet::new(),
             progress: Box::new(|_, _| {}),
@@ -133,8 +136,19 @@ impl World {
         Time(START + self.network.clock() / 1000)
     }
 
-    fn arrival(&self) -> Arrival {
-        Arrival { now: self.now(), retain: self.retain }
+    /// The delivery services tell everybody whether the network is whole.
+    pub fn tell_network(&mut self, reach: dmls::Network) {
+        self.reach = reach;
+        for group in self.people.iter_mut().filter_map(|person| person.group.as_mut()) {
+            group.set_network(reach).apply_unsaved();
+        }
+    }
+
+    /// Someone is in a group now, and hears what the delivery service says of the network.
+    fn enter(&mut self, who: usize, mut group: Group) {
+        group.set_network(self.reach).apply_unsaved();
+        self.people[who].group = Some(group);
+        self.count_epochs(who);
     }
 
     /// A new person, on a side of the network.
@@ -189,7 +203,7 @@ impl World {
 
     /// The members of the head of someone's group.
     pub fn members(&self, who: usize) -> Result<Vec<usize>, Failure> {
-        let members = self.group(who)?.members();
+        let members = self.group(who)?.head().members().unwrap_or_default();
         Ok(members.iter().filter_map(|member| self.by_credential(&member.credential)).collect())
     }
 
@@ -214,19 +228,18 @@ impl World {
         let identity = self.people[who].identity.clone();
         let group =
             Group::create(&identity, options, self.config.clone(), now, &mut self.rng)?.apply_unsaved();
-        self.record(&group, &group.head().id().clone(), who);
-        self.people[who].group = Some(group);
+        self.record(group.head(), who);
+        self.enter(who, group);
         Ok(())
     }
 
-    fn record(&mut self, group: &Group, id: &EpochId, by: usize) {
-        let Some(info) = group.epoch(id) else { return };
+    fn record(&mut self, epoch: EpochRef<'_>, by: usize) {
         self.history.push(Recorded {
-            id: info.id,
-            parent: info.parent,
-            number: info.number,
-            tag: info.confirmation_tag.as_bytes().to_vec(),
-            commit: info.commit,
+            id: epoch.id().clone(),
+            parent: epoch.parent().cloned(),
+            number: epoch.number(),
+            tag: epoch.confirmation_tag().as_bytes().to_vec(),
+            commit: epoch.commit().cloned(),
             by,
         });
     }
@@ -245,7 +258,7 @@ impl World {
 
     /// Sends a GroupInfo of the own head.
     pub fn send_group_info(&mut self, who: usize, to: usize) -> Result<(), Failure> {
-        let message = self.group(who)?.group_info(self.now())?;
+        let message = self.group(who)?.head().group_info(self.now())?;
         self.network.send(who, to, message.into());
         Ok(())
     }
@@ -271,11 +284,14 @@ impl World {
         if !self.accept(who, &commit)? {
             return Err(Failure::Failed("the delivery service refused an external commit".into()));
         }
-        let group = founding.apply_unsaved();
+        let mut group = founding.apply_unsaved();
+        let joining = group.pending().next().map(|(id, _)| id.clone());
+        if let Some(joining) = joining {
+            group.confirm(&joining)?.apply_unsaved();
+        }
         let id = group.head().id().clone();
-        self.record(&group, &id, who);
-        self.people[who].group = Some(group);
-        self.count_epochs(who);
+        self.record(group.head(), who);
+        self.enter(who, group);
         let recipients = self.members(who)?;
         self.broadcast(who, &recipients, commit);
         Ok(id)
@@ -300,7 +316,7 @@ impl World {
     /// Commits. Accepted by the delivery service, the epoch begins at once, and only now a Welcome is sent. Nothing if
     /// somebody else was first.
     pub fn commit(&mut self, who: usize, change: &Change) -> Result<Option<NewEpoch>, Failure> {
-        let (now, arrival) = (self.now(), self.arrival());
+        let now = self.now();
         let recipients = self.members(who)?;
         let packages: Vec<KeyPackage> = match change {
             Change::Add(added) => {
@@ -323,7 +339,9 @@ impl World {
         let mut outcome = self.group_mut(who)?.0.confirm(&sent.id)?.apply_unsaved();
         self.count_epochs(who);
         if let Some(group) = self.people[who].group.take() {
-            self.record(&group, &outcome.id, who);
+            if let Some(epoch) = group.epoch(&outcome.id) {
+                self.record(epoch, who);
+            }
             self.people[who].group = Some(group);
         }
         self.broadcast(who, &recipients, sent.message);
@@ -344,7 +362,7 @@ impl World {
         let (group, rng) = self.group_mut(who)?;
         let epoch = group.head().id().clone();
         let label = (number as u32).to_bytes();
-        let message = group.send(text.as_bytes(), &label, rng)?.apply_unsaved();
+        let message = group.send(text.as_bytes()).authenticated_data(label).seal(rng)?.apply_unsaved();
         let recipients = self.members(who)?;
         self.broadcast(who, &recipients, message);
         let to = recipients.into_iter().filter(|to| *to != who).collect();
@@ -362,6 +380,7 @@ impl World {
         }
         self.totals.held += happened.held;
         self.totals.duplicates += happened.duplicates;
+        self.totals.evicted += happened.evicted;
         self.totals.too_late += happened.too_late;
         self.totals.errors += happened.errors.len();
         Ok(happened)
@@ -390,7 +409,7 @@ impl World {
             return;
         };
         match Group::join(&own, welcome, None, self.config.clone(), now) {
-            Ok(founding) => self.people[who].group = Some(founding.apply_unsaved()),
+            Ok(founding) => self.enter(who, founding.apply_unsaved()),
             Err(e) => {
                 happened.errors.push(format!("{} can't join: {e}", self.people[who].name));
                 self.people[who].own_key_package = Some(own);
@@ -398,32 +417,31 @@ impl World {
             }
         }
         happened.joined.push(who);
-        self.count_epochs(who);
         for message in std::mem::take(&mut self.people[who].early) {
             self.deliver(who, &message, happened);
         }
     }
 
     fn deliver(&mut self, who: usize, message: &[u8], happened: &mut Happened) {
-        let arrival = self.arrival();
+        let now = self.now();
         let person = &mut self.people[who];
         let Some(group) = &mut person.group else { return };
         let mut outcomes = Vec::new();
-        let delivered = group.deliver(message, arrival, |_, resumed| {
+        let delivered = group.deliver(message, now, |_, resumed| {
             outcomes.push(resumed.outcome.clone());
             Ok::<_, dmls::Error>(())
         });
         outcomes.extend(delivered.err().map(Err));
         for outcome in outcomes {
-            match outcome {
-                Ok(outcome) => self.note(who, outcome, happened),
+            match outcome.and_then(|outcome| self.note(who, outcome, happened)) {
+                Ok(()) => {}
                 Err(e) => happened.errors.push(format!("{} refuses a message: {e}", self.people[who].name)),
             }
         }
         self.count_epochs(who);
     }
 
-    fn note(&mut self, who: usize, outcome: Outcome, happened: &mut Happened) {
+    fn note(&mut self, who: usize, outcome: Outcome, happened: &mut Happened) -> Result<(), dmls::Error> {
         match outcome {
             Outcome::Application(message) => {
                 let number = u32::from_bytes(&message.authenticated_data).map_or(usize::MAX, |n| n as usize);
@@ -441,13 +459,24 @@ impl World {
                 let by = self.by_credential(&removed.commit.committer.credential);
                 let by = by.map_or("somebody", |by| self.name(by));
                 self.people[who].out = Some(format!("removed by {by}"));
+                // Nobody who is removed can verify it, but what travels here was accepted by a delivery service.
+                if let Some(group) = &mut self.people[who].group {
+                    group.confirm_removal(&removed.commit_id)?.apply_unsaved();
+                }
                 happened.removed.push((who, *removed));
             }
-            Outcome::Held(_) => happened.held += 1,
+            Outcome::Held(held) => {
+                happened.held += 1;
+                happened.evicted += held.evicted.len();
+            }
             Outcome::Duplicate => happened.duplicates += 1,
-            Outcome::EpochDeleted { .. } => happened.too_late += 1,
+            Outcome::EpochDeleted(_) | Outcome::BeforeUs { .. } => happened.too_late += 1,
+            Outcome::RolledBack(_) => {
+                happened.errors.push(format!("{} was rolled back", self.people[who].name))
+            }
             _ => {}
         }
+        Ok(())
     }
 
     fn count_epochs(&mut self, who: usize) {
@@ -459,5 +488,5 @@ impl World {
 
 /// How many epochs a group holds keys of.
 pub fn epochs_held(group: &Group) -> usize {
-    group.epochs().iter().filter(|epoch| epoch.is_readable).count()
+    group.epochs().filter(|epoch| epoch.level() >= Level::Readable).count()
 }

@@ -42,7 +42,7 @@ impl PendingCommit {
     pub(crate) fn into_vertex(self) -> (EpochId, Vertex<EpochId, Node>) {
         let (number, choice) = (self.epoch.context().epoch, choice_in(self.epoch.public()));
         let id = self.epoch.id.clone();
-        let node = Node::new(Some(self.commit), self.made, self.epoch);
+        let node = Node::new(Some(self.commit.known()), self.made, self.epoch);
         (id, Vertex::new(self.parent, number, self.edge, choice, node))
     }
 }
@@ -74,7 +74,7 @@ struct OwnChild {
 impl NewChild {
     /// The effect that adds it as a name only.
     fn without_state(&self, made: Time) -> Effect {
-        let node = Node::known(Some(self.commit.clone()), made);
+        let node = Node::known(Some(self.commit.known()), made);
         let vertex = Vertex::new(self.parent.clone(), self.number, self.edge.clone(), self.choice, node);
         Effect::AddEpoch(self.id.clone(), Box::new(vertex))
     }
@@ -142,7 +142,7 @@ impl Group {
             authenticated_data,
         };
         let puncture = puncture.map(|puncture| Effect::Puncture(parent.id.clone(), puncture));
-        let node = Node::new(Some(child.commit.clone()), now, epoch);
+        let node = Node::new(Some(child.commit.known()), now, epoch);
         let decision = self.decide_child(child, false, |child, stays| {
             if !stays {
                 return vec![child.without_state(now)];

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::codec::Encode;
 use crate::crypto::Tag;
-use crate::epoch::{CommitSummary, Epoch, Member, Recipient};
+use crate::epoch::{Epoch, KnownCommit, Member, Recipient};
 use crate::error::{Error, Usage};
 use crate::extension::Extensions;
 use crate::forks::Vertex;
@@ -70,8 +70,8 @@ impl<'g> EpochRef<'g> {
         &self.vertex.edge.commit
     }
 
-    /// What that commit did; unknown of the epoch in which we joined.
-    pub fn commit(&self) -> Option<&'g CommitSummary> {
+    /// What that commit did, as far as that is kept; unknown of the epoch in which we joined.
+    pub fn commit(&self) -> Option<&'g KnownCommit> {
         self.vertex.value.commit.as_ref()
     }
 

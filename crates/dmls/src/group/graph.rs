@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::epoch::{CommitSummary, Epoch, PublicEpoch, Reading};
+use crate::epoch::{Epoch, KnownCommit, PublicEpoch, Reading};
 use crate::forks::{Forks, Vertex};
 use crate::key_schedule::{CommitId, EpochId, ResumptionPsk};
 use crate::time::Time;
@@ -30,7 +30,7 @@ pub(crate) enum State {
 #[derive(Debug)]
 pub(crate) struct Node {
     /// What the commit that made it did. Of a joiner's first epoch, and of epoch 0, it is not known.
-    pub commit: Option<CommitSummary>,
+    pub commit: Option<KnownCommit>,
     /// When it was added here.
     pub made: Time,
     pub state: State,
@@ -39,13 +39,13 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(commit: Option<CommitSummary>, made: Time, epoch: Box<Epoch>) -> Self {
+    pub(crate) fn new(commit: Option<KnownCommit>, made: Time, epoch: Box<Epoch>) -> Self {
         let resumption = Some(ResumptionPsk(epoch.secrets.resumption_psk.0.duplicate()));
         Self { commit, made, state: State::Full(epoch), resumption }
     }
 
     /// The same without anything secret.
-    pub(crate) fn known(commit: Option<CommitSummary>, made: Time) -> Self {
+    pub(crate) fn known(commit: Option<KnownCommit>, made: Time) -> Self {
         Self { commit, made, state: State::Known, resumption: None }
     }
 

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use crate::codec::{Decode, DecodeError, Encode, Reader, wire_struct};
 use crate::config::Config;
 use crate::crypto::{ProposalRef, Secret, Suite, to_secret_bytes};
-use crate::epoch::{CommitSummary, Epoch, StoredEpoch, StoredProposal};
+use crate::epoch::{CommitSummary, Epoch, KnownCommit, StoredEpoch, StoredProposal};
 use crate::error::{Error, RecordsError, Unsupported};
 use crate::fork_choice::ForkChoice;
 use crate::forks::{Edge, Vertex};
@@ -39,7 +39,7 @@ struct GroupRecord {
 
 wire_struct!(GroupRecord { cipher_suite, is_dmls, group_id, state });
 wire_struct!(GroupState { head, network, joining, successor_of });
-wire_struct!(Joining { commit, message });
+wire_struct!(Joining { commit, message, summary });
 
 impl Encode for Network {
     fn encode(&self, out: &mut Vec<u8>) {
@@ -75,7 +75,7 @@ struct VertexRecord {
     number: u64,
     edge: Edge,
     choice: ForkChoice,
-    commit: Option<CommitSummary>,
+    commit: Option<KnownCommit>,
     made: u64,
 }
 
@@ -121,7 +121,7 @@ fn vertex_record(
     number: u64,
     edge: &Edge,
     choice: ForkChoice,
-    commit: &Option<CommitSummary>,
+    commit: &Option<KnownCommit>,
     made: Time,
 ) -> Vec<u8> {
     let (parent, edge, commit) = (parent.clone(), edge.clone(), commit.clone());
@@ -163,7 +163,7 @@ impl PendingCommit {
     pub(super) fn write_node(&self, changes: &mut Changes) {
         let (id, context) = (&self.epoch.id, self.epoch.context());
         let choice = super::branch::choice_in(self.epoch.public());
-        let commit = Some(self.commit.clone());
+        let commit = Some(self.commit.known());
         let record = vertex_record(&self.parent, context.epoch, &self.edge, choice, &commit, self.made);
         changes.put(Key::Node(id), record);
         changes.put(Key::Resumption(id), self.epoch.secrets.resumption_psk.record());

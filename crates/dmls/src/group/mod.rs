@@ -6,6 +6,7 @@
 mod branch;
 mod changes;
 mod classify;
+mod commit;
 mod effect;
 mod epoch_ref;
 mod graph;
@@ -29,6 +30,7 @@ use std::fmt;
 
 pub use changes::Changes;
 pub use classify::{MessageKind, classify};
+pub use commit::{CommitBuilder, Committed};
 pub use epoch_ref::{EpochRef, MemberFacts};
 pub use graph::Level;
 pub use message::DmlsMessage;
@@ -38,7 +40,7 @@ pub use outcome::{
     Removed, Resumed, RolledBack, SentCommit, Stranded, WaitsFor, Why,
 };
 pub use outside::GroupPlace;
-pub use send::{CommitBuilder, Committed, MessageBuilder, SentProposal};
+pub use send::{MessageBuilder, SentProposal};
 pub use start::{ExternalJoinOptions, Founding};
 pub use step::Step;
 
@@ -63,7 +65,7 @@ pub(crate) use {
 
 use crate::config::Config;
 use crate::crypto::{Secret, Suite};
-use crate::epoch::{Epoch, Rules};
+use crate::epoch::{CommitSummary, Epoch, Rules};
 use crate::error::Usage;
 use crate::key_schedule::{CommitId, EpochId, PskLookup};
 use crate::message::{PreSharedKeyId, Psk, ResumptionPskUsage};
@@ -122,6 +124,7 @@ pub(crate) struct Joining {
     pub commit: CommitId,
     /// As it is sent.
     pub message: Vec<u8>,
+    pub summary: CommitSummary,
 }
 
 impl Group {
@@ -186,11 +189,6 @@ impl Group {
     /// How many messages wait for their epoch or for a proposal.
     pub fn held(&self) -> usize {
         self.held.len()
-    }
-
-    #[cfg(feature = "vectors")]
-    pub(crate) fn graph(&self) -> &Graph {
-        &self.graph
     }
 
     pub(crate) fn rules(&self, now: Time) -> Rules<'_> {

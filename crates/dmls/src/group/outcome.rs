@@ -1,7 +1,7 @@
 //! What happened.
 
 use crate::crypto::ProposalRef;
-use crate::epoch::{CommitSummary, Member};
+use crate::epoch::{CommitSummary, KnownCommit, Member};
 use crate::error::Error;
 use crate::framing::{ContentType, Sender};
 use crate::key_schedule::{CommitId, EpochId};
@@ -167,13 +167,13 @@ pub struct NewEpoch {
 
 impl NewEpoch {
     /// The epoch that we entered by an external commit, once that is confirmed.
-    pub(crate) fn joined(epoch: EpochRef<'_>) -> Option<Self> {
-        Some(Self {
+    pub(crate) fn joined(epoch: EpochRef<'_>, commit: CommitSummary) -> Self {
+        Self {
             id: epoch.id().clone(),
             commit_id: epoch.commit_id().clone(),
             parent: epoch.parent().cloned(),
             number: epoch.number(),
-            commit: epoch.commit()?.clone(),
+            commit,
             authenticated_data: Vec::new(),
             own: true,
             fork: false,
@@ -185,7 +185,7 @@ impl NewEpoch {
             deleted: Vec::new(),
             dropped: Vec::new(),
             stranded: None,
-        })
+        }
     }
 }
 
@@ -244,8 +244,8 @@ pub struct Lost {
     pub id: EpochId,
     /// Its number.
     pub number: u64,
-    /// What its commit did; unknown of the epoch in which we joined.
-    pub commit: Option<CommitSummary>,
+    /// What its commit did, as far as that is kept; unknown of the epoch in which we joined.
+    pub commit: Option<KnownCommit>,
 }
 
 /// A commit that says that it removes us. Its confirmation tag can't be verified by the one who is removed, so it is a claim:

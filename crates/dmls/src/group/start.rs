@@ -138,7 +138,11 @@ impl Group {
     ) -> Result<Founding, Error> {
         let external = External::new(identity, group_info, options, &config, now, rng)?;
         let root = Root {
-            joining: Some(Joining { commit: external.edge.commit.clone(), message: external.message }),
+            joining: Some(Joining {
+                commit: external.edge.commit.clone(),
+                message: external.message,
+                summary: external.commit.clone(),
+            }),
             parent: external.parent,
             edge: Some(external.edge),
             commit: Some(external.commit),
@@ -186,12 +190,9 @@ impl Group {
 
     /// The external commit by which we joined is accepted.
     pub(super) fn decide_joined(&self) -> Result<Decision<NewEpoch>, Usage> {
-        let joined = self
-            .state
-            .joining
-            .as_ref()
-            .and_then(|joining| self.epoch(self.graph.forks().by_commit(&joining.commit)?));
-        let outcome = joined.and_then(NewEpoch::joined).ok_or(Usage::UnknownCommit)?;
+        let joining = self.state.joining.as_ref().ok_or(Usage::UnknownCommit)?;
+        let joined = self.graph.forks().by_commit(&joining.commit).and_then(|id| self.epoch(id));
+        let outcome = NewEpoch::joined(joined.ok_or(Usage::UnknownCommit)?, joining.summary.clone());
         let state = Some(GroupState { joining: None, ..self.state.clone() });
         Ok(Decision { outcome, effects: Vec::new(), state })
     }
@@ -203,7 +204,7 @@ impl Group {
         let id = epoch.id.clone();
         let (number, choice) = (epoch.context().epoch, choice_in(epoch.public()));
         let edge = edge_to(&epoch);
-        let node = Node::new(root.commit, now, epoch);
+        let node = Node::new(root.commit.as_ref().map(CommitSummary::known), now, epoch);
         let edge = root.edge.unwrap_or(edge);
         let vertex = Vertex::new(root.parent, number, edge, choice, node);
         let mut group = Group {

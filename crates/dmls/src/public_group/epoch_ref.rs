@@ -5,9 +5,10 @@ use std::fmt;
 use crate::codec::Encode;
 use crate::crypto::Tag;
 use crate::epoch::{CommitSummary, Member};
-use crate::extension::Extensions;
+use crate::extension::{Extensions, HomeAttestation};
 use crate::forks::Vertex;
 use crate::key_schedule::{CommitId, EpochId};
+use crate::tree::{LeafIndex, LeafNode};
 
 use super::{PublicGroup, PublicNode};
 
@@ -16,6 +17,23 @@ use super::{PublicGroup, PublicNode};
 pub struct PublicEpochRef<'g> {
     group: &'g PublicGroup,
     vertex: &'g Vertex<CommitId, PublicNode>,
+}
+
+/// A member of an epoch, with the server that speaks for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PublicMember {
+    /// The member.
+    pub member: Member,
+    /// What its leaf says of its server and device (R17), if it says something that can be read. It is not verified here: whose key a server
+    /// has, the delivery services know.
+    pub home: Option<HomeAttestation>,
+}
+
+impl PublicMember {
+    fn new(leaf: LeafIndex, node: &LeafNode) -> Self {
+        Self { member: Member::new(leaf, node), home: node.extensions.content().ok().flatten() }
+    }
 }
 
 impl<'g> PublicEpochRef<'g> {
@@ -86,8 +104,9 @@ impl<'g> PublicEpochRef<'g> {
     }
 
     /// Its members, by their leaves.
-    pub fn members(&self) -> Vec<Member> {
-        self.node().epoch.tree.leaves().map(|(leaf, node)| Member::new(leaf, node)).collect()
+    pub fn members(&self) -> Vec<PublicMember> {
+        let leaves = self.node().epoch.tree.leaves();
+        leaves.map(|(leaf, node)| PublicMember::new(leaf, node)).collect()
     }
 
     /// The extensions of its GroupContext.

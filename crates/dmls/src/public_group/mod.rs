@@ -19,7 +19,7 @@ mod verdict;
 
 use std::fmt;
 
-pub use epoch_ref::PublicEpochRef;
+pub use epoch_ref::{PublicEpochRef, PublicMember};
 pub use outcome::{PublicChild, PublicProposal, PublicTurn, StagedCommit};
 pub use step::{PublicFounding, PublicStep};
 

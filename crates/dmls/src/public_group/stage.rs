@@ -198,10 +198,10 @@ impl PublicGroup {
                 return Err(Rule::MessageKind.into());
             };
             let proposal = self.proposal(node, &self.verify(node, message, None)?)?;
-            let reference = proposal.reference.clone();
-            if !named.contains(&reference) || opened.insert(reference, proposal).is_some() {
+            if !named.contains(&proposal.reference) {
                 return Err(Rule::BundleProposals.into());
             }
+            opened.insert(proposal.reference.clone(), proposal);
         }
         Ok(opened)
     }
@@ -254,9 +254,17 @@ impl PublicGroup {
             child.edge.committer == edge.committer && child.value.attested == attested
         };
         let same: Vec<_> = self.graph.children(parent).filter(|(_, child)| is_same(child)).collect();
-        let is_full = same.len() >= self.config.limits.children_per_committer.max(1);
+        let is_full = same.len() >= self.children_per_committer(parent).max(1);
         let lowest = same.into_iter().min_by_key(|(id, child)| (child.edge.tag.as_bytes(), *id));
         lowest.filter(|_| is_full).map(|(id, _)| id)
+    }
+
+    /// As the group's ruleset says, or else this observer (R16).
+    fn children_per_committer(&self, parent: &CommitId) -> usize {
+        let ruleset = self.graph.get(parent).and_then(|parent| parent.value.epoch.ruleset.as_ref());
+        ruleset.map_or(self.config.limits.children_per_committer, |ruleset| {
+            usize::from(ruleset.children_per_committer)
+        })
     }
 }
 

@@ -36,7 +36,6 @@ impl CommitterSecrets {
 
 /// Begins as the creator of a group, in epoch 0.
 pub(super) fn create(
-    suite: Suite,
     config: Config,
     context: &[u8],
     tree: &[u8],
@@ -46,6 +45,7 @@ pub(super) fn create(
     now: Time,
 ) -> Result<Founding, Error> {
     let context = GroupContext::from_bytes(context)?;
+    let suite = config.provider.suite(context.cipher_suite).ok_or(RecordsError::Missing("the suite"))?;
     let tree = RatchetTree::from_bytes(tree, config.limits.members)?;
     if tree.tree_hash(&suite) != context.tree_hash {
         return Err(Rule::TreeHash.into());

@@ -179,7 +179,6 @@ impl<'a> Follower<'a> {
     fn create(&mut self, step: &Value) -> Judgement {
         let epoch = &field(self.case, "epochs")?[text(step, "epoch")?];
         let founding = replay::create(
-            self.suite,
             self.config.clone(),
             &bytes(epoch, "group_context")?,
             &bytes(epoch, "ratchet_tree")?,

@@ -6,13 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use dmls::crypto::Secret;
+use dmls::crypto::{Secret, Tag};
 use dmls::danger::AcceptAnyCredential;
 use dmls::extension::{ExternalJoins, Ruleset};
 use dmls::{
-    Changes, CipherSuite, Config, Credential, EpochId, Error, ExternalJoinOptions, Founding, Group, Identity,
-    Level, Lifetime, Network, NewEpoch, NewGroupOptions, Outcome, OwnKeyPackage, PreSharedKeys, Provider,
-    SentCommit, Step, Time,
+    Changes, CipherSuite, Config, Credential, EpochId, EpochRef, Error, ExternalJoinOptions, Founding, Group,
+    Identity, LeafIndex, Level, Lifetime, Member, Network, NewEpoch, NewGroupOptions, Outcome, OwnKeyPackage,
+    PreSharedKeys, Provider, SentCommit, Step, Time,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -231,12 +231,73 @@ impl Client {
         places.filter(|place| !place.is_empty()).map(|place| &place[..32]).collect::<BTreeSet<_>>().len()
     }
 
+    pub fn head(&self) -> EpochId {
+        self.group.head().id().clone()
+    }
+
+    pub fn leaf(&self) -> LeafIndex {
+        self.group.head().own_leaf().unwrap()
+    }
+
+    pub fn members(&self) -> Vec<Member> {
+        self.group.head().members().unwrap()
+    }
+
+    /// What can be compared of every epoch, parents first.
+    pub fn epochs(&self) -> Vec<Info> {
+        self.group.epochs().map(Info::of).collect()
+    }
+
+    /// How many epochs are left at a level.
+    pub fn at_level(&self, level: Level) -> usize {
+        self.group.epochs().filter(|epoch| epoch.level() == level).count()
+    }
+
+    /// A second device with the same records.
+    pub fn copy(&self) -> Self {
+        Self {
+            identity: self.identity.clone(),
+            config: self.config.clone(),
+            group: Group::load(&self.records, self.config.clone()).unwrap(),
+            records: self.records.clone(),
+            strict: self.strict,
+        }
+    }
+
+    pub fn tag(&self, id: &EpochId) -> Tag {
+        self.group.epoch(id).unwrap().confirmation_tag().clone()
+    }
+
     pub fn secret(&self, id: &EpochId) -> Vec<u8> {
         self.group.epoch(id).unwrap().export("test", b"", 32).unwrap().as_bytes().to_vec()
     }
 }
 
-/// A group whose members are in one epoch.
+/// What can be compared of an epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Info {
+    pub id: EpochId,
+    pub parent: Option<EpochId>,
+    pub number: u64,
+    pub tag: Tag,
+    pub level: Level,
+    pub is_head: bool,
+}
+
+impl Info {
+    fn of(epoch: EpochRef<'_>) -> Self {
+        Self {
+            id: epoch.id().clone(),
+            parent: epoch.parent().cloned(),
+            number: epoch.number(),
+            tag: epoch.confirmation_tag().clone(),
+            level: epoch.level(),
+            is_head: epoch.is_head(),
+        }
+    }
+}
+
+/// A group whose members are in one epoch, in a network that is split.
 pub fn group(names: &[&str], config: &Config, rng: &mut ChaCha20Rng) -> Vec<Client> {
     let mut first = Client::create(names[0], config, rng);
     let others: Vec<_> = names[1..]
@@ -257,6 +318,8 @@ pub fn group(names: &[&str], config: &Config, rng: &mut ChaCha20Rng) -> Vec<Clie
         })
         .unwrap();
     let welcome = first.confirm(&sent, WHOLE).welcome;
+    first.set(SPLIT);
+    first.run(|group| group.welcome_sent(&sent.id)).unwrap();
     let mut clients = vec![first];
     for (identity, own) in &others {
         clients.push(Client::join(identity, own, welcome.as_ref().unwrap(), config).unwrap());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use dmls::codec::{Decode, Encode};
 use dmls::crypto::{Secret, SignatureKeyPair};
 use dmls::danger::AcceptAnyCredential;
-use dmls::extension::ExternalSender;
+use dmls::extension::{Extensions, ExternalSender, HomeAttestation};
 use dmls::framing::{MlsMessage, PublicMessage};
 use dmls::key_schedule::CommitId;
 use dmls::message::GroupInfo;
@@ -25,7 +25,13 @@ pub fn records_of(changes: &Changes) -> Records {
 }
 
 pub fn config() -> Config {
-    Config { encrypt_handshake: false, ..Config::new(AcceptAnyCredential) }
+    // Without a ruleset: what the observer's limits say counts.
+    Config {
+        encrypt_handshake: false,
+        ruleset: None,
+        offer_external_joins: true,
+        ..Config::new(AcceptAnyCredential)
+    }
 }
 
 /// An observer whose records are compared with its memory after every step.
@@ -93,6 +99,8 @@ pub struct World {
     pub bobs: Identity,
     /// In the external_senders extension.
     pub server: Identity,
+    /// What Carol's leaf says of her server.
+    pub home: HomeAttestation,
     pub alice: Group,
     pub bob: Group,
     pub carol: Group,
@@ -115,14 +123,23 @@ impl World {
 
     /// Alice, Bob and Carol in epoch 1, where the observer begins.
     pub fn of(config: Config) -> Self {
-        let mut rng = ChaCha20Rng::seed_from_u64(11);
-        rng.set_stream(NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+        Self::seeded(config, 11)
+    }
+
+    pub fn seeded(config: Config, seed: u64) -> Self {
+        let mut rng = ChaCha20Rng::seed_from_u64(seed);
         let suite = config.provider.suite(CipherSuite::X25519_AES128).unwrap();
         let [alices, bobs, carols] =
             [("alice", ALICE), ("bob", BOB), ("carol", [3; 32])].map(|(name, key)| {
                 let signer = SignatureKeyPair::from_private(&suite, Secret::new(key.to_vec())).unwrap();
                 Identity::new(suite, Credential::basic(name), signer)
             });
+        let key = carols.signer().public();
+        let (server_id, device_id) = (b"server".to_vec(), b"device".to_vec());
+        let home = HomeAttestation::sign(&suite, bobs.signer().private(), server_id, device_id, key).unwrap();
+        let mut extensions = Extensions::new();
+        extensions.set_content(&home);
+        let carols = carols.with_extensions(extensions);
         let server = Identity::generate(suite, Credential::basic("server"), &mut rng).unwrap();
         let (signature_key, credential) = (server.signer().public().clone(), server.credential().clone());
         let external_senders = vec![ExternalSender { signature_key, credential }];
@@ -139,7 +156,7 @@ impl World {
         let info = alice.head().group_info(NOW).unwrap();
         let observer = Observer::new(&info, &config);
         let root = observer.group.head().commit_id().clone();
-        Self { rng, config, bobs, server, alice, bob, carol, observer, info, root }
+        Self { rng, config, bobs, server, home, alice, bob, carol, observer, info, root }
     }
 
     /// Sets limits of the observer.
@@ -207,7 +224,8 @@ impl World {
         assert_eq!(seen.commit_id(), head.commit_id());
         assert_eq!(seen.dmls_epoch(), Some(head.id()));
         assert_eq!(seen.confirmation_tag(), head.confirmation_tag());
-        assert_eq!(Some(seen.members()), head.members());
+        let members = seen.members().into_iter().map(|seen| seen.member).collect();
+        assert_eq!(Some(members), head.members());
         assert_eq!(Some(seen.ratchet_tree()), head.ratchet_tree());
     }
 
@@ -255,9 +273,6 @@ impl World {
         MlsMessage::PublicMessage(message).to_bytes()
     }
 }
-
-/// Each world has another group id.
-static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
 
 /// The MLSMessage in a message as it travels.
 pub fn mls(message: &[u8]) -> Vec<u8> {

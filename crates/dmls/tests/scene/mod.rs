@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use dmls::danger::AcceptAnyCredential;
 use dmls::extension::{ExternalJoins, Ruleset};
 use dmls::{
-    Arrival, CipherSuite, Config, Credential, EpochId, Group, Identity, KeySchedule, LeafIndex, Lifetime,
+    CipherSuite, Config, Credential, EpochId, Group, Identity, KeySchedule, LeafIndex, Lifetime,
     NewGroupOptions, OwnKeyPackage, SentCommit, Time,
 };
 use rand_chacha::ChaCha20Rng;

@@ -2,9 +2,7 @@
 
 use dmls::danger::AcceptAnyCredential;
 use dmls::extension::{ExternalJoins, Ruleset};
-use dmls::{
-    Arrival, CipherSuite, Config, ExternalJoinOptions, Group, Identity, LeafIndex, Lifetime, NewGroupOptions,
-};
+use dmls::{CipherSuite, Config, ExternalJoinOptions, Group, Identity, LeafIndex, Lifetime, NewGroupOptions};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 
@@ -42,7 +40,7 @@ fn samples() -> Vec<Vec<u8>> {
     group.confirm(&update.id).unwrap().apply_unsaved();
     let remove = group.propose_remove(LeafIndex(1), now, &mut rng).unwrap().apply_unsaved().message;
     let by_reference = group.commit().stage(now, &mut rng).unwrap().apply_unsaved();
-    let info = group.group_info(now).unwrap();
+    let info = group.head().group_info(now).unwrap();
     let options = ExternalJoinOptions::default();
     let external = Group::join_external(&carol, &info, options, config, now, &mut rng).unwrap();
     let external = external.commit().unwrap().to_vec();

@@ -184,7 +184,7 @@ fn path_secrets_must_lead_to_the_public_keys() {
     let steps = scene.group.tree.filtered_direct_path(SENDER);
     let (_, parent_hash) = path_with_parent_hashes(&suite(), &scene.group.tree, &steps, keys);
     update.leaf_node.source = LeafNodeSource::Commit(parent_hash);
-    sign(&mut update.leaf_node, &scene.group.clients[0].signer, 0);
+    sign(&mut update.leaf_node, &scene.group.clients[0].signer, SENDER.0);
     assert_eq!(scene.decrypt(&update, 1, b"context").unwrap_err(), Rule::PathSecretKey);
 }
 

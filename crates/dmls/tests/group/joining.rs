@@ -1,0 +1,224 @@
+//! Joining, joining again, and learning that one is off the branch.
+
+use dmls::{Config, Error, ExternalJoinOptions, Level, Limits, Outcome, Rule, Stranded, WaitsFor};
+
+use super::common::{Client, NOW, SPLIT, WHOLE, config, group, identity, key_package, public_config, rng};
+use super::{advance, new_epoch, pair, tag_of, trio};
+
+#[test]
+fn what_was_said_before_we_joined_is_told_and_not_held() {
+    let rng = &mut rng(1);
+    let (mut a, mut b) = pair(&config(), 1);
+    let mut old = Vec::new();
+    for _ in 0..5 {
+        old.push(a.send(b"old", rng));
+        old.push(advance(&mut a, &mut [&mut b], rng).message);
+    }
+    let dave = identity("dave", rng);
+    let own = key_package(&dave, rng);
+    let sent = a.run(|group| group.commit().add(own.key_package().clone()).stage(NOW, rng)).unwrap();
+    let welcome = a.confirm(&sent, SPLIT).welcome.unwrap();
+    let mut d = Client::join(&dave, &own, &welcome, &a.config).unwrap();
+    for message in &old {
+        assert!(matches!(d.receive(message, SPLIT), Ok(Outcome::BeforeUs { .. })));
+    }
+    // The commit that let us in is recognised by its name.
+    assert_eq!(d.receive(&sent.message, SPLIT).unwrap(), Outcome::Duplicate);
+    assert_eq!(d.group.held(), 0);
+    let hello = a.send(b"hello", rng);
+    assert!(matches!(d.receive(&hello, SPLIT), Ok(Outcome::Application(_))));
+}
+
+#[test]
+fn a_pending_external_join_survives_a_crash() {
+    for by_return in [false, true] {
+        let rng = &mut rng(2);
+        let (mut a, _) = pair(&config(), 2);
+        let info = a.group.head().group_info(NOW).unwrap();
+        let dave = identity("dave", rng);
+        let (mut d, commit) = Client::join_external(&dave, &info, &a.config, rng).unwrap();
+        d.restart();
+        let pending: Vec<_> = d.group.pending().map(|(id, m)| (id.clone(), m.to_vec())).collect();
+        assert_eq!(pending.len(), 1);
+        assert_eq!(pending[0].1, commit);
+        assert!(matches!(a.receive(&commit, SPLIT).unwrap(), Outcome::Commit(new) if new.commit.external));
+        let new = if by_return {
+            new_epoch(d.receive(&commit, SPLIT).unwrap())
+        } else {
+            d.run(|group| group.confirm(&pending[0].0)).unwrap()
+        };
+        assert!(new.own && new.is_head && new.id == a.head() && new.commit_id == pending[0].0);
+        assert_eq!(d.group.pending().count(), 0);
+        d.restart();
+        assert_eq!(d.group.pending().count(), 0);
+        assert_eq!(d.receive(&commit, SPLIT).unwrap(), Outcome::Duplicate);
+        let message = d.send(b"hello", rng);
+        assert!(matches!(a.receive(&message, SPLIT), Ok(Outcome::Application(_))));
+    }
+}
+
+/// Rejoins by the GroupInfo of another member's head, and confirms.
+fn rejoin(who: &mut Client, helper: &mut Client, rng: &mut rand_chacha::ChaCha20Rng) -> dmls::NewEpoch {
+    let info = helper.group.head().group_info(NOW).unwrap();
+    let identity = who.identity.clone();
+    let sent =
+        who.run(|group| group.rejoin(&identity, &info, ExternalJoinOptions::default(), NOW, rng)).unwrap();
+    who.restart();
+    assert_eq!(who.group.pending().map(|(id, _)| id.clone()).collect::<Vec<_>>(), [sent.id.clone()]);
+    match helper.receive(&sent.message, SPLIT).unwrap() {
+        Outcome::Commit(new) => assert_eq!(new.commit.removed.len(), 1),
+        other => panic!("{other:?}"),
+    }
+    let new = who.confirm(&sent, SPLIT);
+    assert!(new.own && new.is_head && new.id == helper.head());
+    assert_eq!(who.secret(&new.id), helper.secret(&new.id));
+    who.restart();
+    // Both ways, also after others go on.
+    let message = who.send(b"again", rng);
+    assert!(matches!(helper.receive(&message, SPLIT), Ok(Outcome::Application(_))));
+    advance(helper, &mut [who], rng);
+    advance(who, &mut [helper], rng);
+    new
+}
+
+#[test]
+fn who_joins_again_keeps_what_it_had() {
+    // The parent is an epoch that we hold.
+    let rng = &mut rng(3);
+    let (mut a, mut b) = pair(&config(), 3);
+    let old = b.head();
+    let late = a.send(b"late", rng);
+    let new = rejoin(&mut b, &mut a, rng);
+    assert_eq!(new.parent, Some(old.clone()));
+    assert_eq!(b.group.epoch(&old).unwrap().level(), Level::Full);
+    assert!(matches!(b.receive(&late, SPLIT), Ok(Outcome::Application(_))));
+    assert_eq!(b.members().len(), 2);
+
+    // We only know its name.
+    let (mut a, mut b) = pair(&config(), 4);
+    let old = b.head();
+    let late = a.send(b"late", rng);
+    let middle = advance(&mut a, &mut [&mut b], rng);
+    let last = a.stage(rng);
+    new_epoch(b.receive(&last.message, SPLIT).unwrap());
+    b.run(|group| group.delete_epoch(&middle.epoch, Level::Known)).unwrap();
+    let new = rejoin(&mut b, &mut a, rng);
+    assert_eq!(new.parent, Some(middle.epoch));
+    assert!(matches!(b.receive(&late, SPLIT), Ok(Outcome::Application(_))));
+    assert_eq!(b.group.epoch(&old).unwrap().level(), Level::Full);
+
+    // We never saw it.
+    let (mut a, mut b) = pair(&config(), 5);
+    let old = b.head();
+    let late = a.send(b"late", rng);
+    let missed: Vec<_> = (0..3).map(|_| advance(&mut a, &mut [], rng)).collect();
+    let new = rejoin(&mut b, &mut a, rng);
+    assert_eq!(new.parent, Some(missed[2].epoch.clone()));
+    assert!(b.group.epoch(&missed[2].epoch).is_none());
+    assert!(matches!(b.receive(&late, SPLIT), Ok(Outcome::Application(_))));
+    assert_eq!(b.group.epoch(&old).unwrap().level(), Level::Full);
+    // What was missed comes after all.
+    for sent in &missed {
+        let outcomes = b.deliver(&sent.message, SPLIT).unwrap();
+        assert!(matches!(outcomes[0], Outcome::Commit(_) | Outcome::Duplicate), "{outcomes:?}");
+        assert_eq!(b.head(), a.head());
+        b.restart();
+    }
+}
+
+#[test]
+fn who_joins_again_joins_this_group() {
+    let rng = &mut rng(6);
+    let (_, mut b) = pair(&config(), 6);
+    let (other, _) = pair(&config(), 7);
+    let info = other.group.head().group_info(NOW).unwrap();
+    let identity = b.identity.clone();
+    let options = ExternalJoinOptions::default();
+    let refused = b.run(|group| group.rejoin(&identity, &info, options, NOW, rng)).err();
+    assert_eq!(refused, Some(Error::Invalid(Rule::GroupId)));
+}
+
+#[test]
+fn who_joined_on_a_branch_that_lost_is_told_and_joins_again() {
+    let mut told = 0;
+    for seed in 0..6 {
+        let rng = &mut rng(seed);
+        let limits = Limits { stranded_after: 4, ..Limits::default() };
+        let config = Config { limits, ..public_config() };
+        let (mut a, mut b, mut c) = trio(&config, 10 + seed);
+        let dave = identity("dave", rng);
+        let own = key_package(&dave, rng);
+        let add = own.key_package().clone();
+        let ours = a.run(|group| group.commit().add(add).stage(NOW, rng)).unwrap();
+        // It is confirmed here before the other one arrives.
+        let welcome = a.confirm(&ours, SPLIT).welcome.unwrap();
+        let mut d = Client::join(&dave, &own, &welcome, &config).unwrap();
+        let theirs = b.stage(rng);
+        if tag_of(&ours.message).as_bytes() > tag_of(&theirs.message).as_bytes() {
+            continue;
+        }
+        b.confirm(&theirs, SPLIT);
+        new_epoch(c.receive(&theirs.message, SPLIT).unwrap());
+        let mut signs = Vec::new();
+        for _ in 0..6 {
+            let message = c.send(b"where are you?", rng);
+            match d.receive(&message, SPLIT).unwrap() {
+                Outcome::Held(held) => {
+                    assert_eq!(held.waits_for, WaitsFor::Epoch(theirs.epoch.clone()));
+                    signs.push(held.stranded);
+                }
+                other => panic!("{other:?}"),
+            }
+            d.restart();
+        }
+        let sign = |messages| Some(Stranded::OtherBranch { messages });
+        assert_eq!(signs, [None, None, None, sign(4), sign(5), sign(6)]);
+        // Dave was never a member there, so nobody is removed.
+        let info = c.group.head().group_info(NOW).unwrap();
+        let options = ExternalJoinOptions::default();
+        let sent = d.run(|group| group.rejoin(&dave, &info, options, NOW, rng)).unwrap();
+        d.confirm(&sent, SPLIT);
+        while d.group.resume(NOW).is_some_and(|step| {
+            let _ = step.apply_unsaved();
+            true
+        }) {}
+        new_epoch(c.receive(&sent.message, SPLIT).unwrap());
+        assert_eq!(d.head(), c.head());
+        told += 1;
+    }
+    assert!(told > 0, "it happened");
+}
+
+#[test]
+fn a_commit_of_a_deleted_epoch_says_who_is_left_behind() {
+    let mut seen = [0, 0];
+    for seed in 0..8 {
+        let (mut a, mut b, mut c) = trio(&public_config(), 30 + seed);
+        let rng = &mut rng(seed);
+        let (ours, theirs) = (a.stage(rng), b.stage(rng));
+        new_epoch(c.receive(&ours.message, WHOLE).unwrap());
+        match c.receive(&theirs.message, WHOLE).unwrap() {
+            Outcome::EpochDeleted(told) => {
+                let wins = tag_of(&theirs.message).as_bytes() > tag_of(&ours.message).as_bytes();
+                assert_eq!(told.wins, Some(wins));
+                seen[usize::from(wins)] += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(seen[0] > 0 && seen[1] > 0, "both happened");
+}
+
+#[test]
+fn what_a_commit_adds_is_named_by_its_key_package() {
+    let rng = &mut rng(8);
+    let mut clients = group(&["alice", "bob"], &config(), rng);
+    let [a, b] = &mut clients[..] else { panic!("two were asked for") };
+    let own = key_package(&identity("dave", rng), rng);
+    let add = own.key_package().clone();
+    let sent = a.run(|group| group.commit().add(add).stage(NOW, rng)).unwrap();
+    let new = new_epoch(b.receive(&sent.message, SPLIT).unwrap());
+    assert_eq!(new.commit.added.len(), 1);
+    assert_eq!(new.commit.added[0].key_package, own.reference(b.group.suite()));
+    assert_eq!(new.commit.added[0].member.credential, dmls::Credential::basic("dave"));
+}

@@ -1,0 +1,268 @@
+//! Limits never decide who wins, and what they take is told.
+
+use dmls::{Config, Held, Level, Limits, NewEpoch, Outcome, WaitsFor, Why};
+
+use super::common::{Client, NOW, SPLIT, config, identity, key_package, public_config, rng};
+use super::{advance, new_epoch, pair, rivals, tag_of, trio, with_header};
+
+fn limited(limits: Limits) -> Config {
+    Config { limits, ..public_config() }
+}
+
+#[test]
+fn many_commits_of_one_member_do_not_keep_the_honest_one_out() {
+    let rng = &mut rng(1);
+    let (mut a, mut b, mut c) = trio(&public_config(), 1);
+    let flood = rivals(&mut a, &c.head(), 32, rng);
+    let honest = b.stage(rng);
+    let mut outcomes = [0, 0];
+    for sent in &flood {
+        match c.receive(&sent.message, SPLIT).unwrap() {
+            Outcome::Commit(_) => outcomes[0] += 1,
+            Outcome::Lost(_) => outcomes[1] += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    // The lowest came first, so each was a winner.
+    assert_eq!(outcomes, [32, 0]);
+    assert!(c.at_level(Level::Full) <= 1 + 8, "{} epochs", c.at_level(Level::Full));
+    let new = new_epoch(c.receive(&honest.message, SPLIT).unwrap());
+    assert_eq!(c.secret(&new.id), b.copy().confirm_and_secret(&honest));
+    let best = flood.iter().chain([&honest]).max_by_key(|sent| tag_of(&sent.message).as_bytes().to_vec());
+    assert_eq!(c.head(), best.unwrap().epoch);
+
+    // The other way round: beyond eight, who loses is not processed.
+    let (_, mut c) = (b, trio(&public_config(), 1).2);
+    for (n, sent) in flood.iter().rev().enumerate() {
+        match c.receive(&sent.message, SPLIT).unwrap() {
+            Outcome::Commit(_) => assert!(n < 8, "{n}"),
+            Outcome::Lost(_) => assert!(n >= 8, "{n}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    new_epoch(c.receive(&honest.message, SPLIT).unwrap());
+    assert_eq!(c.head(), best.unwrap().epoch);
+}
+
+impl Client {
+    fn confirm_and_secret(mut self, sent: &dmls::SentCommit) -> Vec<u8> {
+        self.confirm(sent, SPLIT);
+        self.secret(&sent.epoch)
+    }
+}
+
+#[test]
+fn beyond_the_quota_a_winner_drives_out_the_lowest_and_a_loser_is_only_noted() {
+    let rng = &mut rng(2);
+    let config = limited(Limits { children_per_committer: 2, ..Limits::default() });
+    let (mut a, _, mut c) = trio(&config, 2);
+    let parent = c.head();
+    let [lowest, low, high, highest] = rivals(&mut a, &parent, 4, rng).try_into().unwrap();
+    for sent in [&high, &low] {
+        new_epoch(c.receive(&sent.message, SPLIT).unwrap());
+    }
+    for _ in 0..2 {
+        // Not a duplicate: it was not processed.
+        match c.receive(&lowest.message, SPLIT).unwrap() {
+            Outcome::Lost(lost) => assert_eq!((&lost.parent, &lost.commit), (&parent, &lowest.id)),
+            other => panic!("{other:?}"),
+        }
+        c.restart();
+    }
+    let new = new_epoch(c.receive(&highest.message, SPLIT).unwrap());
+    assert!(new.is_head);
+    let [gone] = &new.deleted[..] else { panic!("{:?}", new.deleted) };
+    assert_eq!((&gone.id, gone.level, gone.why), (&low.epoch, Level::Known, Why::Quota));
+    c.restart();
+    assert_eq!(c.group.epoch(&low.epoch).unwrap().level(), Level::Known);
+
+    // A commit that the delivery service calls final wins, and is processed.
+    c.run(|group| group.finalize(&lowest.id)).unwrap();
+    let new = new_epoch(c.receive(&lowest.message, SPLIT).unwrap());
+    assert!(new.is_head && c.head() == lowest.epoch);
+}
+
+#[test]
+fn more_proposals_than_allowed_are_stored_once_a_commit_names_them() {
+    for commit_first in [false, true] {
+        let rng = &mut rng(3);
+        let (mut a, mut b, mut c) = trio(&config(), 3);
+        c.config.limits.proposals_per_sender = 2;
+        c.restart();
+        let messages: Vec<_> = (0..4)
+            .map(|n| {
+                let added = key_package(&identity(&format!("new{n}"), rng), rng).key_package().clone();
+                let proposal = b.run(|group| group.propose_add(added, NOW, rng)).unwrap();
+                assert!(matches!(a.receive(&proposal.message, SPLIT), Ok(Outcome::Proposal(_))));
+                proposal.message
+            })
+            .collect();
+        let sent = a.stage(rng);
+        assert_eq!(sent.commit.added.len(), 4);
+        let mut outcomes = Vec::new();
+        if commit_first {
+            outcomes.extend(c.deliver(&sent.message, SPLIT).unwrap());
+            c.restart();
+        }
+        for message in &messages {
+            outcomes.extend(c.deliver(message, SPLIT).unwrap());
+            c.restart();
+        }
+        if !commit_first {
+            let held = outcomes.iter().filter(|outcome| {
+                matches!(outcome, Outcome::Held(Held { waits_for: WaitsFor::Room { .. }, .. }))
+            });
+            assert_eq!(held.count(), 2);
+            assert_eq!(c.group.held(), 2);
+            outcomes.extend(c.deliver(&sent.message, SPLIT).unwrap());
+        }
+        let stored = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Proposal(_)));
+        assert_eq!(stored.count(), 4);
+        assert!(
+            matches!(outcomes.last(), Some(Outcome::Commit(new)) if new.id == sent.epoch),
+            "{outcomes:?}"
+        );
+        assert_eq!((c.head(), c.group.held()), (sent.epoch, 0));
+        c.restart();
+    }
+}
+
+#[test]
+fn held_messages_that_make_room_are_given_back() {
+    let rng = &mut rng(4);
+    let config = Config { limits: Limits { held_messages: 3, ..Limits::default() }, ..config() };
+    let (mut a, mut b) = pair(&config, 4);
+    let sent = a.stage(rng);
+    a.confirm(&sent, SPLIT);
+    let messages: Vec<_> = (0..5_u8).map(|n| a.send(&[n], rng)).collect();
+    let mut evicted = Vec::new();
+    for message in &messages {
+        match b.receive(message, SPLIT).unwrap() {
+            Outcome::Held(held) => evicted.extend(held.evicted),
+            other => panic!("{other:?}"),
+        }
+        b.restart();
+    }
+    assert_eq!(evicted, messages[..2]);
+    // Whoever stores them can deliver them again: nothing is lost.
+    assert_eq!(b.deliver(&sent.message, SPLIT).unwrap().len(), 1 + 3);
+    for message in evicted {
+        assert!(matches!(b.receive(&message, SPLIT), Ok(Outcome::Application(_))));
+    }
+}
+
+#[test]
+fn what_is_resumed_names_its_message() {
+    let rng = &mut rng(5);
+    let (mut a, mut b) = pair(&config(), 5);
+    let sent = advance(&mut a, &mut [], rng);
+    let good = a.send(b"good", rng);
+    let bad = with_header(&b.send(b"of another epoch", rng), sent.epoch.as_bytes());
+    for message in [&good, &bad] {
+        assert!(matches!(b.receive(message, SPLIT), Ok(Outcome::Held(_))));
+    }
+    let new = new_epoch(b.receive(&sent.message, SPLIT).unwrap());
+    assert_eq!(new.ready, 2);
+    let one = b.group.resume(NOW).unwrap().apply_unsaved();
+    assert!(one.message == good && matches!(one.outcome, Ok(Outcome::Application(_))));
+    let other = b.group.resume(NOW).unwrap().apply_unsaved();
+    assert!(other.message == bad && other.outcome.is_err(), "dropped, and told: {other:?}");
+    assert!(b.group.resume(NOW).is_none());
+}
+
+#[test]
+fn evicted_epochs_are_told() {
+    let rng = &mut rng(6);
+    let config = limited(Limits { epochs: 4, ..Limits::default() });
+    let (mut a, mut b, _) = trio(&config, 6);
+    for round in 0..10 {
+        let before = b.epochs();
+        let sent = a.stage(rng);
+        a.confirm(&sent, SPLIT);
+        let new = new_epoch(b.receive(&sent.message, SPLIT).unwrap());
+        assert_told(&b, &before, &new);
+        assert_eq!(b.at_level(Level::Full), 4.min(round + 2), "{round}");
+    }
+}
+
+/// Whatever went down a level is named.
+fn assert_told(client: &Client, before: &[super::common::Info], new: &NewEpoch) {
+    for info in before {
+        let level = client.group.epoch(&info.id).map_or(Level::Known, |epoch| epoch.level());
+        if level < info.level {
+            let told = new.deleted.iter().any(|gone| gone.id == info.id && gone.level == level);
+            assert!(told, "{:?} went from {:?} to {level:?} in silence", info.id, info.level);
+        }
+    }
+}
+
+#[test]
+fn the_point_where_a_split_began_survives_a_long_history_of_our_side() {
+    for seed in 0..4 {
+        let rng = &mut rng(seed);
+        let config = limited(Limits { epochs: 16, ..Limits::default() });
+        let (mut a, mut b, mut c) = trio(&config, 7 + seed);
+        a.strict = false;
+        b.strict = false;
+        let fork = c.head();
+        // Carol is on the other side of a network that is split; she goes on alone.
+        let theirs: Vec<_> = (0..3)
+            .map(|_| {
+                let sent = c.stage(rng);
+                c.confirm(&sent, SPLIT);
+                sent
+            })
+            .collect();
+        let mut ours = Vec::new();
+        for round in 0..200 {
+            let (one, other) = if round % 2 == 0 { (&mut a, &mut b) } else { (&mut b, &mut a) };
+            ours.push(advance(one, &mut [other], rng));
+        }
+        a.restart();
+        for client in [&mut a, &mut b] {
+            assert_eq!(client.group.epoch(&fork).unwrap().level(), Level::Full);
+            assert!(client.at_level(Level::Full) <= 16);
+            let they_win = tag_of(&theirs[0].message).as_bytes() > tag_of(&ours[0].message).as_bytes();
+            for (n, sent) in theirs.iter().enumerate() {
+                match client.receive(&sent.message, SPLIT).unwrap() {
+                    Outcome::Commit(new) => assert_eq!(new.id, sent.epoch),
+                    // Where the branch lost, the first has decided, and the house is full.
+                    Outcome::EpochDeleted(told) => {
+                        assert!(n > 0 && !they_win && told.wins == Some(false), "{n}: {told:?}");
+                    }
+                    // Its parent did not stay.
+                    Outcome::Held(_) => assert!(n > 1 && !they_win, "{n}"),
+                    other => panic!("{other:?}"),
+                }
+            }
+            let expected = if they_win { &theirs } else { &ours };
+            assert_eq!(client.head(), expected.last().unwrap().epoch, "they win: {they_win}");
+        }
+    }
+}
+
+#[test]
+fn a_removal_that_won_is_not_forgotten() {
+    let mut seen = [0, 0];
+    for seed in 0..6 {
+        let rng = &mut rng(seed);
+        let limits = Limits { epochs: 4, known_epochs: 3, resumption_psks: 2, ..Limits::default() };
+        let (mut a, mut b, mut c) = trio(&limited(limits), 20 + seed);
+        let leaf = c.leaf();
+        let removal = a.run(|group| group.commit().remove(leaf).stage(NOW, rng)).unwrap();
+        let other = b.stage(rng);
+        b.confirm(&other, SPLIT);
+        let removed = tag_of(&removal.message).as_bytes() > tag_of(&other.message).as_bytes();
+        seen[usize::from(removed)] += 1;
+        assert!(matches!(c.receive(&removal.message, SPLIT), Ok(Outcome::Removed(_))));
+        c.run(|group| group.confirm_removal(&removal.id)).unwrap();
+        new_epoch(c.receive(&other.message, SPLIT).unwrap());
+        for _ in 0..20 {
+            advance(&mut b, &mut [&mut c], rng);
+            assert_eq!(c.group.is_removed(), removed);
+        }
+        c.restart();
+        assert_eq!(c.group.is_removed(), removed);
+    }
+    assert!(seen[0] > 0 && seen[1] > 0, "both happened");
+}
