@@ -86,7 +86,11 @@ refusals! { RULES:
     external_sender_proposes_an_update => ExternalContent, |world| {
         let leaf = world.alice.head_epoch().public().member(BOB).unwrap().clone();
         let key = world.server.signer().private();
-        world.refused(&world.public_from(Sender::External(0), Proposal::Update(Box::new(leaf)), key))
+        let update = world.public_from(Sender::External(0), Proposal::Update(Box::new(leaf)), key);
+        let init = Proposal::ExternalInit(crate::crypto::KemOutput::from(vec![9; 32]));
+        let init = world.public_from(Sender::External(0), init, key);
+        assert_eq!(world.refused(&init), Rule::ExternalContent.into());
+        world.refused(&update)
     };
     newcomer_proposes_a_removal => NewMemberProposal, |world| {
         let key = world.eve.signer().private();
@@ -333,6 +337,31 @@ fn reuse_guards_are_random_and_used() {
     }
     guards.dedup();
     assert_eq!(guards.len(), 3);
+}
+
+/// An observer can't compute the tag, but counts its bytes.
+#[test]
+fn confirmation_tag_of_another_length() {
+    let mut world = World::new();
+    let framed = world.framed(Sender::Member(MALLORY), commit([Proposal::Remove(BOB)]).into());
+    let mut content = world.signed(WireFormat::PUBLIC_MESSAGE, framed, world.mallory_key());
+    content.auth.confirmation_tag = Some(vec![0; 31].into());
+    let message = world.public(content);
+    let message = world.wrap(MlsMessage::PublicMessage(Box::new(message)));
+    // Before the proposals are looked at: it has no path.
+    assert_eq!(world.refused(&message), Rule::ConfirmationTag.into());
+    assert_eq!(world.observed(&message, false), Some(Err(Rule::ConfirmationTag.into())));
+}
+
+#[test]
+fn we_send_no_application_data_in_public() {
+    let world = World::new();
+    let framed = world.framed(Sender::Member(MALLORY), Content::Application(b"text".to_vec()));
+    let content = world.signed(WireFormat::PUBLIC_MESSAGE, framed, world.mallory_key());
+    let epoch = world.mallory.head_epoch();
+    let key = &epoch.secrets.membership_key;
+    let refused = PublicMessage::protect(&world.suite(), key, content, epoch.context());
+    assert_eq!(refused, Err(Rule::ApplicationInPublic));
 }
 
 #[test]

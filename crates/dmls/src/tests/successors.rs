@@ -7,7 +7,7 @@ use crate::credential::Credential;
 use crate::crypto::Secret;
 use crate::epoch::NewGroupOptions;
 use crate::error::{Error, Rule};
-use crate::group::{Founding, Group};
+use crate::group::{ExternalJoinOptions, Founding, Group};
 use crate::identity::Identity;
 use crate::message::{Psk, ReInit};
 use crate::registry::{CipherSuite, ProtocolVersion};
@@ -111,4 +111,23 @@ fn a_reinit_has_all_members_and_what_was_agreed() {
     let mut other = options;
     other.extensions.set_content(&crate::extension::Ruleset { members: 9, ..Default::default() });
     assert_eq!(check(names, SUITE, other, psk), parameters);
+}
+
+/// The key of a branch is for its creator (s11.3), in epoch 0, not for those who come by themselves.
+#[test]
+fn a_joiner_names_the_key_of_a_branch() {
+    let mut world = World::new();
+    let ruleset = crate::extension::Ruleset {
+        external_joins: crate::extension::ExternalJoins::ANYONE,
+        ..Default::default()
+    };
+    let config = Config { psks: std::sync::Arc::new(Known), ruleset: Some(ruleset), ..world.config.clone() };
+    let rng = &mut world.rng;
+    let identity = Identity::generate(*world.alice.suite(), Credential::basic("alice"), rng).unwrap();
+    let options = NewGroupOptions::default();
+    let empty = Group::create(&identity, options, config.clone(), NOW, rng).unwrap().apply_unsaved();
+    let info = empty.head().group_info(NOW).unwrap();
+    let options = ExternalJoinOptions { psks: vec![world.alice.successor_psk()], ..Default::default() };
+    let joined = Group::join_external(&world.eve, &info, options, config, NOW, rng).map(drop);
+    assert_eq!(joined, Err(Rule::PskUsage.into()));
 }

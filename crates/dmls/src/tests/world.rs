@@ -166,7 +166,7 @@ impl World {
     }
 
     /// What an observer says to a message, which it follows or not; `None` to one that it can't look into.
-    fn observed(&mut self, message: &[u8], follow: bool) -> Option<Result<(), Error>> {
+    pub(super) fn observed(&mut self, message: &[u8], follow: bool) -> Option<Result<(), Error>> {
         let DmlsMessage { message: inner, .. } = DmlsMessage::from_bytes(message).ok()?;
         let MlsMessage::PublicMessage(public) = inner else { return None };
         let parent = self.observer.head().commit_id().clone();
@@ -372,7 +372,7 @@ impl World {
         })
     }
 
-    fn sign_leaf(&self, leaf_node: &mut LeafNode, leaf: LeafIndex, key: &SignaturePrivateKey) {
+    pub(super) fn sign_leaf(&self, leaf_node: &mut LeafNode, leaf: LeafIndex, key: &SignaturePrivateKey) {
         let place = LeafPlace { group_id: self.mallory.id(), leaf };
         leaf_node.sign(&self.suite(), key, place).unwrap();
     }
