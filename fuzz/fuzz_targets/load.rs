@@ -115,7 +115,7 @@ fn use_it(group: &mut Group, scene: &Scene) {
         let _ = group.block(id).map(Step::apply_unsaved);
         group.unblock(id).apply_unsaved();
         let _ = group.finalize(id).map(Step::apply_unsaved);
-        group.flushed(id).apply_unsaved();
+        let _ = group.flushed(id).map(dmls::Step::apply_unsaved);
     }
     let _ = group.commit().stage(NOW, &mut rng).map(Step::apply_unsaved);
 }
