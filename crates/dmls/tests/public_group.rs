@@ -204,6 +204,7 @@ fn no_byte_of_a_bundle_can_be_changed() {
 fn what_is_too_large_is_refused() {
     let mut world = World::new();
     let bundle = world.alice_adds_dave_with_bobs_update();
+    #[allow(clippy::type_complexity, reason = "a table")]
     let parts: [(&str, fn(&mut Bundle) -> &mut Vec<u8>); 4] = [
         ("commit", |bundle| &mut bundle.commit),
         ("proposal", |bundle| &mut bundle.proposals[0]),
@@ -461,6 +462,21 @@ fn a_flood_of_one_member_keeps_nobody_out() {
     }
 }
 
+#[test]
+fn who_comes_back_has_the_quota_of_its_old_leaf() {
+    let mut world = World::with_limits(|limits| limits.children_per_committer = 1);
+    let first = world.bob_commits();
+    child(world.observer.stage(&world.root, &first));
+    let rejoin = world.bob.rejoin(&world.bobs, &world.info, Default::default(), NOW, &mut world.rng).unwrap();
+    let sent = rejoin.apply_unsaved();
+    let bundle = world.bob.bundle(&sent.id, NOW).unwrap();
+    match world.observer.stage(&world.root, &bundle).unwrap() {
+        StagedCommit::Child(staged) => assert_eq!(staged.over_quota, Some(commit_of(&first.commit))),
+        StagedCommit::Lost { commit } => assert_eq!(commit, sent.id),
+        other => panic!("{other:?}"),
+    }
+}
+
 // Verdicts, as members follow them.
 
 #[test]
@@ -569,6 +585,14 @@ fn a_lost_branch_is_forgotten_whole_unless_it_is_final() {
     let gone = world.observer.run(|group| group.forget(&lost)).unwrap();
     assert_eq!((gone.len(), gone.last()), (2, Some(&lost)));
     assert_eq!(world.observer.group.epochs().count(), 3);
+
+    let (winner, loser) = if lost == commit_of(&one.commit) { (&other, &one) } else { (&one, &other) };
+    child(world.observer.stage(&world.root, loser));
+    for commit in [&lost, &commit_of(&winner.commit)] {
+        world.observer.run(|group| group.finalize(commit)).unwrap();
+    }
+    assert!(!on_way(&world, loser));
+    assert_eq!(world.observer.run(|group| group.forget(&lost)), Err(Usage::ForgetsWay.into()));
 }
 
 // Storage.
@@ -582,7 +606,7 @@ fn a_step_that_is_dropped_or_not_written_has_not_happened() {
     let step = world.observer.group.stage(&root, &bundle).unwrap();
     assert_eq!(step.persist(|_, _| Err("disk full")), Err("disk full"));
     assert_eq!(world.observer.snapshot(), before);
-    let founding = PublicGroup::new(&world.info, None, world.config.clone()).unwrap();
+    let founding = PublicGroup::begin(&world.info, None, world.config.clone()).unwrap();
     assert_eq!(founding.group().id(), world.alice.id());
     assert_eq!(founding.persist(|_| Err("disk full")).unwrap_err(), "disk full");
     child(world.observer.stage(&root, &bundle));

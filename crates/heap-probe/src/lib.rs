@@ -48,7 +48,7 @@ pub fn watch<T>(work: impl FnOnce() -> T) -> T {
 }
 
 /// The names of the secrets that are in something freed since this was asked last. Each is at least 8 bytes long.
-pub fn found<'a>(secrets: &'a [(String, Vec<u8>)]) -> Vec<&'a str> {
+pub fn found(secrets: &[(String, Vec<u8>)]) -> Vec<&str> {
     let freed = std::mem::take(&mut *FREED.lock().unwrap_or_else(PoisonError::into_inner));
     let start = |bytes: &[u8]| bytes.first_chunk::<8>().copied();
     let mut sorted: Vec<_> = secrets.iter().filter_map(|s| Some((start(&s.1)?, s))).collect();

@@ -194,7 +194,8 @@ impl Epoch {
         chosen: &mut Chosen<'_>,
         rng: &mut dyn CryptoRng,
     ) -> Result<bool, Error> {
-        let mut works = |key: &HpkePublicKey| self.suite().encrypt_with_label(key, "", &[], &[], rng);
+        let info = self.suite().hpke_info("", &[]);
+        let mut works = |key: &HpkePublicKey| self.suite().hpke_seal(&info, key, &[], rng);
         let before = chosen.list.len();
         let mut kept = Vec::with_capacity(before);
         for proposed in std::mem::take(&mut chosen.list) {

@@ -220,9 +220,12 @@ impl Group {
     pub fn bundle(&self, commit: &CommitId, now: Time) -> Result<Bundle, Error> {
         let pending = self.pending.get(commit).ok_or(Usage::UnknownCommit)?;
         let info = pending.epoch.group_info(self.rules(now), Recipient::Server)?;
+        // A commit by which we join again refers to none, and its parent may not be here.
         let proposals = match &pending.parent {
-            Some(parent) => sent_proposals(self.full(parent)?, &pending.references),
-            None => Vec::new(),
+            Some(parent) if !pending.references.is_empty() => {
+                sent_proposals(self.full(parent)?, &pending.references)
+            }
+            _ => Vec::new(),
         };
         Ok(Bundle {
             commit: pending.message.clone(),

@@ -44,23 +44,22 @@ pub use send::{MessageBuilder, SentProposal};
 pub use start::{ExternalJoinOptions, Founding};
 pub use step::Step;
 
-#[cfg(feature = "vectors")]
 #[cfg(test)]
 pub(crate) use changes::close_record;
-pub(crate) use {
-    branch::PendingCommit,
-    effect::Effect,
-    receive::next_proposal_order,
-    start::{Root, joiner_psk},
-    step::Decision,
-};
 /// Shared with observers.
 pub(crate) use {
-    branch::choice_in,
+    branch::{PendingCommit, choice_in},
     changes::{Key, Kind},
     load::{FORMAT, Records, decode_record},
     receive::decode as decode_message,
     tree_store::{TreeStore, TreeUses},
+};
+#[cfg(feature = "vectors")]
+pub(crate) use {
+    effect::Effect,
+    receive::next_proposal_order,
+    start::{Root, joiner_psk},
+    step::Decision,
 };
 
 use crate::config::Config;
@@ -70,8 +69,6 @@ use crate::error::Usage;
 use crate::key_schedule::{CommitId, EpochId, PskLookup};
 use crate::message::{PreSharedKeyId, Psk, ResumptionPskUsage};
 use crate::time::Time;
-#[cfg(not(feature = "vectors"))]
-use branch::PendingCommit;
 use graph::Graph;
 use held::HeldMessages;
 use removal::Removal;

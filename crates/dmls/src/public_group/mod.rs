@@ -61,7 +61,7 @@ impl PublicGroup {
     ///
     /// `config.authentication` judges the leaves of all commits. A delivery service that must not refuse what others have agreed on gives one
     /// that accepts everybody, and judges by itself when a client submits.
-    pub fn new(
+    pub fn begin(
         group_info: &[u8],
         ratchet_tree: Option<&[u8]>,
         config: Config,

@@ -88,7 +88,7 @@ impl PublicGroup {
     ) -> Result<(StagedCommit, Vec<Effect>), Error> {
         let vertex = self.vertex(parent)?;
         let (message, header) = self.open_message(submission.commit)?;
-        let commit = MlsMessage::PublicMessage(message.clone()).commit_id(&self.suite);
+        let commit = MlsMessage::PublicMessage(Box::new(message.clone())).commit_id(&self.suite);
         if self.graph.get(&commit).is_some_and(|known| known.parent.as_ref() == Some(parent)) {
             return Ok((StagedCommit::Duplicate { known: commit }, Vec::new()));
         }
@@ -130,10 +130,10 @@ impl PublicGroup {
     }
 
     /// A PublicMessage as it travels, with its header. Handshake messages that are encrypted can't be followed.
-    fn open_message(&self, message: &[u8]) -> Result<(Box<PublicMessage>, Option<EpochId>), Error> {
+    fn open_message(&self, message: &[u8]) -> Result<(PublicMessage, Option<EpochId>), Error> {
         check_size(&self.config, message)?;
         match decode_message(self.config.schedule, self.suite.nh(), message)? {
-            (MlsMessage::PublicMessage(message), header) => Ok((message, header)),
+            (MlsMessage::PublicMessage(message), header) => Ok((*message, header)),
             _ => Err(Rule::MessageKind.into()),
         }
     }
@@ -142,7 +142,7 @@ impl PublicGroup {
     fn verify(
         &self,
         node: &PublicNode,
-        message: Box<PublicMessage>,
+        message: PublicMessage,
         header: Option<&EpochId>,
     ) -> Result<Verified, Error> {
         let context = &node.epoch.context;
@@ -197,7 +197,7 @@ impl PublicGroup {
             let MlsMessage::PublicMessage(message) = MlsMessage::from_bytes(message)? else {
                 return Err(Rule::MessageKind.into());
             };
-            let proposal = self.proposal(node, &self.verify(node, message, None)?)?;
+            let proposal = self.proposal(node, &self.verify(node, *message, None)?)?;
             if !named.contains(&proposal.reference) {
                 return Err(Rule::BundleProposals.into());
             }

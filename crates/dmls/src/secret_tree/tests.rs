@@ -71,7 +71,7 @@ impl Model {
         }
         self.kept.extend(self.next..generation);
         let dropped = self.kept.len().saturating_sub(LIMITS.max_kept);
-        if let Some(last) = self.kept.drain(..dropped).last() {
+        if let Some(last) = self.kept.drain(..dropped).next_back() {
             self.dropped = last + 1;
         }
         self.next = generation + 1;

@@ -34,7 +34,7 @@ refusals! { RULES:
             let joined = Group::join(&own, &info, None, config.clone(), NOW).map(drop);
             assert_eq!(joined, Err(Rule::MessageKind.into()));
             let key_package = MlsMessage::KeyPackage(Box::new(own.key_package().clone())).to_bytes();
-            let observed = PublicGroup::new(&key_package, None, config).map(drop);
+            let observed = PublicGroup::begin(&key_package, None, config).map(drop);
             assert_eq!(observed, Err(Rule::MessageKind.into()));
         }
         let welcome = MlsMessage::Welcome(World::new().invitation().1).to_bytes();

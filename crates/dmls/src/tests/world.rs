@@ -126,7 +126,7 @@ impl World {
         let welcome = alice.confirm(&sent.id).unwrap().apply_unsaved().welcome.unwrap();
         let mallory = Group::join(&mallory, &welcome, None, config.clone(), NOW).unwrap().apply_unsaved();
         let info = alice.head().group_info(NOW).unwrap();
-        let observer = PublicGroup::new(&info, None, config.clone()).unwrap().apply_unsaved();
+        let observer = PublicGroup::begin(&info, None, config.clone()).unwrap().apply_unsaved();
         Self { rng, config, alice, observer, proposals: Vec::new(), mallory, bob, server, eve }
     }
 

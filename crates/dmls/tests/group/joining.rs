@@ -64,7 +64,7 @@ fn rejoin(who: &mut Client, helper: &mut Client, rng: &mut rand_chacha::ChaCha20
     let sent =
         who.run(|group| group.rejoin(&identity, &info, ExternalJoinOptions::default(), NOW, rng)).unwrap();
     who.restart();
-    assert_eq!(who.group.pending().map(|(id, _)| id.clone()).collect::<Vec<_>>(), [sent.id.clone()]);
+    assert_eq!(who.group.pending().map(|(id, _)| id).collect::<Vec<_>>(), [&sent.id]);
     match helper.receive(&sent.message, SPLIT).unwrap() {
         Outcome::Commit(new) => assert_eq!(new.commit.removed.len(), 1),
         other => panic!("{other:?}"),
@@ -102,6 +102,8 @@ fn who_joins_again_keeps_what_it_had() {
     let last = a.stage(rng);
     new_epoch(b.receive(&last.message, SPLIT).unwrap());
     b.run(|group| group.delete_epoch(&middle.epoch, Level::Known)).unwrap();
+    let turn = b.run(|group| group.block(&last.id)).unwrap();
+    assert_eq!(turn.stranded, Some(Stranded::HeadDeleted(middle.epoch.clone())));
     let new = rejoin(&mut b, &mut a, rng);
     assert_eq!(new.parent, Some(middle.epoch));
     assert!(matches!(b.receive(&late, SPLIT), Ok(Outcome::Application(_))));

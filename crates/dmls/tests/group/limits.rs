@@ -1,12 +1,19 @@
 //! Limits never decide who wins, and what they take is told.
 
+use dmls::extension::Ruleset;
 use dmls::{Config, Held, Level, Limits, NewEpoch, Outcome, WaitsFor, Why};
 
 use super::common::{Client, NOW, SPLIT, config, identity, key_package, public_config, rng};
 use super::{advance, new_epoch, pair, rivals, tag_of, trio, with_header};
 
+/// The quotas of a group are in its ruleset.
 fn limited(limits: Limits) -> Config {
-    Config { limits, ..public_config() }
+    let ruleset = Ruleset {
+        children_per_committer: limits.children_per_committer as u16,
+        proposals_per_sender: limits.proposals_per_sender as u16,
+        ..Ruleset::default()
+    };
+    Config { limits, ruleset: Some(ruleset), ..public_config() }
 }
 
 #[test]
@@ -86,7 +93,8 @@ fn beyond_the_quota_a_winner_drives_out_the_lowest_and_a_loser_is_only_noted() {
 fn more_proposals_than_allowed_are_stored_once_a_commit_names_them() {
     for commit_first in [false, true] {
         let rng = &mut rng(3);
-        let (mut a, mut b, mut c) = trio(&config(), 3);
+        // Without a ruleset, each client has a limit of its own.
+        let (mut a, mut b, mut c) = trio(&Config { ruleset: None, ..config() }, 3);
         c.config.limits.proposals_per_sender = 2;
         c.restart();
         let messages: Vec<_> = (0..4)

@@ -104,7 +104,7 @@ fn a_final_commit_wins_whenever_it_is_said() {
     for seed in 0..3 {
         let (mut a, mut b, c) = trio(&public_config(), 10 + seed);
         let (lower, higher) = two(&mut a, &mut b, seed);
-        let rng = &mut rng(seed);
+        let rng = &mut rng(500 + seed);
         let mut copy = a.copy();
         new_epoch(copy.receive(&lower.message, SPLIT).unwrap());
         let next = copy.stage(rng);

@@ -43,7 +43,7 @@ pub struct Observer {
 
 impl Observer {
     pub fn new(info: &[u8], config: &Config) -> Self {
-        let founding = PublicGroup::new(info, None, config.clone()).unwrap();
+        let founding = PublicGroup::begin(info, None, config.clone()).unwrap();
         let records = records_of(founding.changes());
         let observer = Self { group: founding.apply_unsaved(), records, config: config.clone() };
         observer.check();
