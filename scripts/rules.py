@@ -81,6 +81,7 @@ def take_out(rows, copy):
 
 def build(copy, target):
     command = ["cargo", "test", "-p", "dmls", "--lib", "--no-run", "--message-format=json"]
+    # A folder of its own: cargo would take the copy and what it was copied from for one.
     environment = {**os.environ, "CARGO_TARGET_DIR": str(target)}
     built = subprocess.run(command, cwd=copy, env=environment, stdout=subprocess.PIPE, text=True)
     messages = [json.loads(line) for line in built.stdout.splitlines() if line.startswith("{")]
@@ -144,7 +145,7 @@ def main():
         text = json.dumps([commit, row["number"], row["id"], row["check"], row["without"], row["tests"]])
         key = hashlib.sha256(text.encode()).hexdigest()[:16]
         if key not in known:
-            binary = binary or build(copy, pathlib.Path(os.environ.get("CARGO_TARGET_DIR", arguments.build / "target")))
+            binary = binary or build(copy, arguments.build / "target")
             known[key] = judge(binary, copy, row)
             with open(log, "a") as out:
                 out.write(f"{key}\t{known[key]}\n")

@@ -26,6 +26,8 @@ refusals! { RULES:
         let other = DmlsMessage::from_bytes(&world.bobs_update()).unwrap().message.to_bytes();
         let own = std::mem::replace(&mut bundle.proposals[0], other);
         assert_eq!(refused(world, &bundle), unnamed);
+        bundle.proposals = vec![own.clone(), own.clone()];
+        assert_eq!(refused(world, &bundle), unnamed);
         bundle.proposals = vec![own];
         accepted(world, &bundle);
         unnamed

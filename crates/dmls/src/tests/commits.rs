@@ -377,3 +377,16 @@ fn who_was_removed_is_silent() {
     assert_eq!(world.mallory.commit().stage(NOW, &mut world.rng).map(drop), not_member);
     assert_eq!(world.mallory.propose_remove(BOB, NOW, &mut world.rng).map(drop), not_member);
 }
+
+/// "psk_nonce" is "a fresh random value of length KDF.Nh" (s8.4).
+#[test]
+fn nonces_of_our_keys_are_random() {
+    let mut world = World::new();
+    let proposed = [(); 2].map(|()| {
+        let psk = Psk::External(b"psk".to_vec());
+        let step = world.alice.propose_psk(psk, NOW, &mut world.rng).unwrap();
+        step.outcome().reference.clone()
+    });
+    // A reference is the hash of all of the proposal, whose signature is deterministic.
+    assert_ne!(proposed[0], proposed[1]);
+}

@@ -85,4 +85,6 @@ fn a_proposal_from_outside_of_another_branch() {
     let message = world.public(world.signed(WireFormat::PUBLIC_MESSAGE, framed, key));
     let message = world.wrap(crate::framing::MlsMessage::PublicMessage(Box::new(message)));
     assert_eq!(world.refused(&message), crate::error::Rule::EpochHeader.into());
+    let observed = world.observed(&message, false);
+    assert_eq!(observed, Some(Err(crate::error::Rule::EpochHeader.into())));
 }

@@ -11,9 +11,9 @@ use crate::extension::Extensions;
 use crate::group::Group;
 use crate::identity::{Identity, OwnKeyPackage};
 use crate::message::{GroupInfo, GroupSecrets, PreSharedKeyId, Proposal, Psk, ResumptionPskUsage};
-use crate::registry::{CipherSuite, ExtensionType, ProtocolVersion};
+use crate::registry::{CipherSuite, CredentialType, ExtensionType, ProtocolVersion};
 use crate::time::Lifetime;
-use crate::tree::{LeafIndex, LeafNode, LeafPlace, ValidLeaf};
+use crate::tree::{LeafIndex, LeafNode, LeafPlace, RatchetTree, ValidLeaf};
 
 /// A type that nobody lists.
 const UNKNOWN: ExtensionType = ExtensionType(0xF0FE);
@@ -86,6 +86,11 @@ refusals! { RULES:
         world.join(&own, welcome).unwrap_err()
     };
     welcome_of_two_successions => WelcomePsk, |world| {
+        // Epoch 1 of a new group: later ones have no place for such a key at all.
+        let mallory = Identity::generate(world.suite(), Credential::basic("mallory"), &mut world.rng).unwrap();
+        let (options, config) = (NewGroupOptions::default(), world.config.clone());
+        let group = Group::create(&mallory, options, config, NOW, &mut world.rng).unwrap().apply_unsaved();
+        world.mallory = group;
         refused_welcome(world, |secrets, _| secrets.psks = vec![branch(1), branch(2)])
     };
     welcome_without_our_leaf => WelcomeLeaf, |world| {
@@ -217,11 +222,21 @@ fn leaf_signature_in_a_tree() {
 #[test]
 fn credential_of_others_in_a_tree() {
     let mut world = World::new();
-    let tree = world.tree_with(|leaf| {
+    let (suite, signer) = (world.suite(), world.mallory.head_epoch().signer.clone());
+    let group_id = world.mallory.id().to_vec();
+    // By a Welcome: an external joiner looks at the tree that it makes, too.
+    let error = refused_welcome(&mut world, |_, info| {
+        let tree = info.extensions.data(ExtensionType::RATCHET_TREE).unwrap();
+        let tree = RatchetTree::from_bytes(tree, 8).unwrap();
+        let mut leaf = tree.leaf(MALLORY).unwrap().clone();
         leaf.credential = Credential::X509(vec![]);
-        leaf.capabilities.credentials = vec![crate::registry::CredentialType::X509];
+        leaf.capabilities.credentials = vec![CredentialType::X509];
+        leaf.sign(&suite, signer.private(), LeafPlace { group_id: &group_id, leaf: MALLORY }).unwrap();
+        let tree = tree.update(MALLORY, ValidLeaf::unchecked(&leaf));
+        info.group_context.tree_hash = tree.tree_hash(&suite).to_vec();
+        info.extensions.set(ExtensionType::RATCHET_TREE, tree.to_bytes());
     });
-    assert_eq!(world.refused_tree(tree), Rule::LeafCredentialSupport.into());
+    assert_eq!(error, Rule::LeafCredentialSupport.into());
 }
 
 #[test]

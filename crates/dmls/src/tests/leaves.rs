@@ -271,3 +271,13 @@ fn leaf_of_another_place() {
     leaf.sign(&world.suite(), world.mallory_key(), place).unwrap();
     assert_eq!(world.refused_proposal(Proposal::Update(leaf)), refused);
 }
+
+#[test]
+fn key_packages_of_ours_share_no_key() {
+    let mut world = World::new();
+    let keys = [(); 3].map(|()| world.key_package().key_package().clone());
+    let mut keys: Vec<_> = keys.iter().flat_map(|kp| [&kp.init_key, &kp.leaf_node.encryption_key]).collect();
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys.len(), 6);
+}

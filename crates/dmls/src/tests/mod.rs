@@ -14,6 +14,7 @@ mod redaction;
 mod references;
 mod rulesets;
 mod successors;
+mod validation;
 mod world;
 
 use crate::error::Rule;
