@@ -4,10 +4,10 @@
 use dmls::codec::{Decode, Encode};
 use dmls::extension::{Capabilities, Extensions, ExternalSenders, RequiredCapabilities};
 use dmls::framing::{FramedContent, MlsMessage, PrivateMessage, PublicMessage};
-use dmls::key_schedule::GroupContext;
+use dmls::GroupContext;
 use dmls::message::{Commit, GroupInfo, Proposal, Welcome};
 use dmls::tree::{LeafNode, ParentNode, UpdatePath};
-use dmls::{CommitSummary, Credential, DmlsMessage, KeyPackage};
+use dmls::{CommitSummary, Credential, DmlsMessage, KeyPackage, KnownCommit};
 use libfuzzer_sys::fuzz_target;
 
 fn decode<T: Decode + Encode>(bytes: &[u8]) {
@@ -19,7 +19,7 @@ fn decode<T: Decode + Encode>(bytes: &[u8]) {
 fuzz_target!(|input: &[u8]| {
     // The first byte says as what, so that the fuzzer learns each format by itself.
     let Some((kind, bytes)) = input.split_first() else { return };
-    match kind % 20 {
+    match kind % 21 {
         0 => decode::<MlsMessage>(bytes),
         1 => decode::<DmlsMessage>(bytes),
         2 => decode::<PublicMessage>(bytes),
@@ -39,6 +39,7 @@ fuzz_target!(|input: &[u8]| {
         16 => decode::<RequiredCapabilities>(bytes),
         17 => decode::<ExternalSenders>(bytes),
         18 => decode::<Credential>(bytes),
-        _ => decode::<CommitSummary>(bytes),
+        19 => decode::<CommitSummary>(bytes),
+        _ => decode::<KnownCommit>(bytes),
     }
 });

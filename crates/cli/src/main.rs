@@ -33,6 +33,8 @@ enum Failure {
     Usage(String),
     /// It was tried and failed: exit code 1.
     Failed(String),
+    /// Everything was said: only the exit code is left.
+    Told(u8),
 }
 
 impl From<dmls::Error> for Failure {
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Told(code)) => ExitCode::from(code),
         Err(Failure::Failed(reason)) => {
             eprintln!("dmls: {reason}");
             ExitCode::from(1)

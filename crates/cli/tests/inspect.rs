@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // The helpers of tests, too.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
+use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD};
 use dmls::danger::AcceptAnyCredential;
-use dmls::{CipherSuite, Config, Credential, Group, Identity, Lifetime, NewGroupOptions, Time};
+use dmls::{CipherSuite, Config, Credential, Group, Identity, KeySchedule, Lifetime, NewGroupOptions, Time};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde_json::Value;
@@ -180,4 +183,174 @@ fn wrong_usage() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("neither a file nor hex digits"));
     assert_eq!(inspect(&["--nonsense"], b"").status.code(), Some(2));
+}
+
+/// Runs it with files of these contents, and gives their paths, too.
+fn with_files(contents: &[&[u8]], run: impl FnOnce(&[String])) {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let dir = std::env::temp_dir().join(format!("dmls-inspect-{}-{number}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let paths: Vec<String> =
+        (0..contents.len()).map(|i| dir.join(i.to_string()).display().to_string()).collect();
+    paths.iter().zip(contents).for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
+    run(&paths);
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+/// The JSON objects that were printed, one behind the other.
+fn objects(output: &Output) -> Vec<Value> {
+    let values = serde_json::Deserializer::from_slice(&output.stdout).into_iter();
+    values.map(|value| value.unwrap()).collect()
+}
+
+#[test]
+fn base64_and_prefixed_hex() {
+    let Messages { chat, .. } = messages(true);
+    let expected = inspect(&[], &chat).stdout;
+    let texts = [
+        format!("0x{}", hex(&chat)),
+        BASE64.encode(&chat),
+        BASE64_NOPAD.encode(&chat),
+        BASE64URL.encode(&chat),
+        BASE64URL_NOPAD.encode(&chat),
+    ];
+    for text in texts {
+        assert_eq!(inspect(&["-"], text.as_bytes()).stdout, expected, "{text}");
+        assert_eq!(inspect(&[&text], b"").stdout, expected, "{text}");
+        with_files(&[text.as_bytes()], |paths| assert_eq!(inspect(&[&paths[0]], b"").stdout, expected));
+    }
+    let output = inspect(&["-"], b"0x0001z");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("not hex"));
+}
+
+#[test]
+fn several_inputs_and_their_errors() {
+    let Messages { key_package, welcome, group_info, chat, .. } = messages(true);
+    let damaged = &welcome[..welcome.len() - 1];
+    with_files(&[&key_package, damaged, &group_info], |paths| {
+        let [first, second, third] = paths else { panic!() };
+        let output = inspect(&["--json", first, second, third, "-", "missing"], &chat);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(output.stderr.is_empty());
+        let objects = objects(&output);
+        let inputs: Vec<&Value> = objects.iter().map(|object| &object["input"]).collect();
+        assert_eq!(inputs, [first, second, third, "-", "missing"]);
+        let kinds: Vec<Option<&str>> = objects.iter().map(|object| object["kind"].as_str()).collect();
+        assert_eq!(kinds, [Some("key_package"), None, Some("group_info"), Some("group_message"), None]);
+        let error = &objects[1]["error"];
+        assert!(error["message"].as_str().unwrap().contains("not a message"));
+        assert!(error["offset"].is_u64() && error["expected"].is_string() && error["field"].is_string());
+        assert!(objects[4]["error"]["message"].as_str().unwrap().contains("neither a file"));
+
+        let output = inspect(&["--plain", first, second, third], b"");
+        assert_eq!(output.status.code(), Some(1));
+        let (text, errors) =
+            (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        assert!(text.contains(&format!("{first:.80}:")) && text.contains(&format!("{third:.80}:")), "{text}");
+        assert!(errors.contains("not a message") && errors.lines().count() == 1, "{errors}");
+    });
+}
+
+/// The records of a group of two after a fork: the second branch lost.
+fn records(schedule: KeySchedule) -> (BTreeMap<Vec<u8>, Vec<u8>>, Group) {
+    let mut rng = ChaCha20Rng::seed_from_u64(4);
+    let now = Time(1_800_000_000);
+    let config = Config { schedule, ..Config::new(AcceptAnyCredential) };
+    let suite = config.provider.suite(CipherSuite::X25519_AES128).unwrap();
+    let alice = Identity::generate(suite, Credential::basic("alice"), &mut rng).unwrap();
+    let group = Group::create(&alice, NewGroupOptions::default(), config, now, &mut rng);
+    let mut group = group.unwrap().apply_unsaved();
+    let start = group.head().id().clone();
+    let branches = if schedule == KeySchedule::Dmls { 2 } else { 1 };
+    for _ in 0..branches {
+        let sent = group.commit().at(&start).stage(now, &mut rng).unwrap().apply_unsaved();
+        group.confirm(&sent.id).unwrap().apply_unsaved();
+    }
+    let commit = group.head().commit_id().clone();
+    group.finalize(&commit).unwrap().apply_unsaved();
+    let mut records = BTreeMap::new();
+    group.snapshot().replay_into(&mut records);
+    (records, group)
+}
+
+fn dump(records: &BTreeMap<Vec<u8>, Vec<u8>>) -> String {
+    let lines = records.iter().map(|(key, value)| format!("{} {}\n", hex(key), hex(value)));
+    format!("# a group\n\n{}", lines.collect::<String>())
+}
+
+#[test]
+fn records_as_a_graph() {
+    let (records, group) = records(KeySchedule::Dmls);
+    with_files(&[dump(&records).as_bytes()], |paths| {
+        let output = inspect(&["--plain", "--records", &paths[0]], b"");
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let head = &hex(group.head().id().as_bytes())[..8];
+        for part in [
+            "the group is created",
+            "alice renews keys",
+            "wins",
+            "loses",
+            "head, final, full",
+            "readable",
+            head,
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+
+        let output = inspect(&["--json", "--records", &paths[0]], b"");
+        let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(value["head"], hex(group.head().id().as_bytes()));
+        let epochs = value["epochs"].as_array().unwrap();
+        assert_eq!(epochs.len(), 3);
+        for epoch in group.epochs() {
+            let found = epochs.iter().find(|found| found["id"] == hex(epoch.id().as_bytes())).unwrap();
+            assert_eq!(found["head"], epoch.is_head());
+            assert_eq!(found["final"], epoch.is_final());
+            assert_eq!(found["way"], epoch.is_on_way());
+            assert_eq!(found["number"], epoch.number());
+        }
+        // Nothing of a record that is longer than a name is shown.
+        let secret = hex(group.head().authenticator().unwrap());
+        assert!(!value.to_string().contains(&secret) && !text.contains(&secret));
+    });
+}
+
+#[test]
+fn records_of_the_other_key_schedule() {
+    let dump = dump(&records(KeySchedule::Rfc9420).0);
+    let output = inspect(&["--json", "--records", "-"], dump.as_bytes());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(objects(&output)[0]["key_schedule"], "rfc9420");
+}
+
+#[test]
+fn damaged_records() {
+    let (records, _) = records(KeySchedule::Dmls);
+    let whole = dump(&records);
+    let line = whole.lines().next_back().unwrap();
+    let changed = |from: &str, to: &str| whole.replacen(from, to, 1);
+    let last = format!("{}{}", &line[..line.len() - 1], if line.ends_with('0') { '1' } else { '0' });
+    for (dump, expected) in [
+        (String::new(), "missing"),
+        (whole.clone() + line + "\n", "for the second time"),
+        (whole.clone() + "zz 00\n", "the key is not hex digits"),
+        (whole.clone() + "ff 0\n", "the value is not hex digits"),
+        (whole.clone() + "ff 00 00\n", "more than a key and a value"),
+        (whole.clone() + "ff\n", "a record of no known kind"),
+        (changed(line, &last), "damaged"),
+    ] {
+        let output = inspect(&["--records", "-"], dump.as_bytes());
+        assert_eq!(output.status.code(), Some(1), "{expected}");
+        assert!(output.stdout.is_empty());
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains(expected), "{expected}: {error}");
+    }
+    let output = inspect(&["--json", "--records", "-"], b"x");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(objects(&output)[0]["error"]["message"].as_str().unwrap().contains("line 1"));
+    assert_eq!(inspect(&["--records", "no-such-file"], b"").status.code(), Some(1));
+    assert_eq!(inspect(&["--records", "-", "another"], b"").status.code(), Some(2));
 }

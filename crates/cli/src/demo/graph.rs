@@ -6,6 +6,9 @@ use super::tell::{changes, committer, short};
 use super::world::Recorded;
 use crate::term::{Ink, Look, hex, pad};
 
+/// What else is to be said of an epoch.
+pub type Note<'a> = &'a dyn Fn(&Recorded) -> String;
+
 /// All epochs that ever began, and which of them led to the head.
 pub struct Graph<'a> {
     epochs: &'a [Recorded],
@@ -63,22 +66,37 @@ impl<'a> Graph<'a> {
         Some(here)
     }
 
-    /// The lines of the drawing.
-    pub fn draw(&self, look: Look) -> Vec<String> {
+    /// The lines of the drawing, with a note behind each epoch.
+    pub fn draw(&self, look: Look, note: Note<'_>) -> Vec<String> {
         let mut lines = Vec::new();
-        if let Some(first) = self.epochs.first() {
-            self.draw_branch(look, first, &mut Vec::new(), &mut lines);
+        let is_root = |epoch: &&Recorded| {
+            let parent = epoch.parent.as_ref();
+            parent.is_none_or(|parent| self.epochs.iter().all(|other| other.id != *parent))
+        };
+        for root in self.epochs.iter().filter(is_root) {
+            self.draw_branch(look, root, note, &mut Vec::new(), &mut lines);
         }
         lines
     }
 
-    fn draw_branch(&self, look: Look, from: &Recorded, bars: &mut Vec<String>, lines: &mut Vec<String>) {
+    fn draw_branch(
+        &self,
+        look: Look,
+        from: &Recorded,
+        note: Note<'_>,
+        bars: &mut Vec<String>,
+        lines: &mut Vec<String>,
+    ) {
         let mut epoch = from;
         loop {
-            lines.push(format!("{}{}", bars.concat(), self.draw_epoch(look, epoch, bars.len())));
+            let drawn = self.draw_epoch(look, epoch, bars.len());
+            lines.push(format!("{}{drawn}  {}", bars.concat(), note(epoch)));
             let mut children = self.children(&epoch.id);
-            // On a branch that lost, as on the one that won, the preferred child goes on straight.
-            let Some(main) = children.pop() else { return };
+            // The child that won goes on straight; on a branch that lost, the one with the highest tag.
+            let winner = children.iter().position(|child| self.won(&child.id));
+            let Some(main) = winner.map(|place| children.remove(place)).or_else(|| children.pop()) else {
+                return;
+            };
             let ink = if self.won(&main.id) { Ink::Good } else { Ink::Bad };
             for child in children.into_iter().rev() {
                 let turn = format!(
@@ -88,7 +106,7 @@ impl<'a> Graph<'a> {
                 );
                 lines.push(format!("{}{turn}", bars.concat()));
                 bars.push(look.paint(ink, look.sign("│ ", "| ")));
-                self.draw_branch(look, child, bars, lines);
+                self.draw_branch(look, child, note, bars, lines);
                 bars.pop();
             }
             epoch = main;
@@ -105,24 +123,24 @@ impl<'a> Graph<'a> {
         };
         let what = match &epoch.commit {
             Some(commit) => format!("{} {}", committer(commit), changes(commit)),
-            None => "the group is created".into(),
+            None if epoch.number == 0 => "the group is created".into(),
+            None => "we joined".into(),
         };
         let text = format!("{:>3}  {}  {what}", epoch.number, short(&epoch.id));
         // Each bar on the left takes two columns.
         let text = pad(&text, 52 - 2 * depth.min(20));
         let text = if won { text } else { look.paint(Ink::Faint, &text) };
-        format!("{} {text}  {}", look.paint(ink, sign), self.mark(look, epoch, is_head))
+        format!("{} {text}  {}", look.paint(ink, sign), self.mark(look, epoch))
     }
 
     /// What stands behind an epoch: at a fork the tags that decided.
-    fn mark(&self, look: Look, epoch: &Recorded, is_head: bool) -> String {
+    fn mark(&self, look: Look, epoch: &Recorded) -> String {
         let siblings = epoch.parent.as_ref().map_or(0, |parent| self.children(parent).len());
         let tag = format!("tag {}", hex(&epoch.tag[..epoch.tag.len().min(4)]));
-        match (siblings > 1, self.won(&epoch.id), is_head) {
-            (true, true, _) => look.paint(Ink::Good, &format!("{tag} {} wins", look.sign("★", "*"))),
-            (true, false, _) => look.paint(Ink::Bad, &format!("{tag} {} loses", look.sign("✗", "x"))),
-            (false, _, true) => look.paint(Ink::Good, "head of all"),
-            _ => String::new(),
+        match (siblings > 1, self.won(&epoch.id)) {
+            (true, true) => look.paint(Ink::Good, &format!("{tag} {} wins", look.sign("★", "*"))),
+            (true, false) => look.paint(Ink::Bad, &format!("{tag} {} loses", look.sign("✗", "x"))),
+            (false, _) => String::new(),
         }
     }
 }

@@ -1,12 +1,12 @@
 //! `dmls demo`: members in one process, a bad network between them, forks and how they end.
 
 mod chance;
-mod graph;
+pub mod graph;
 mod network;
 mod report;
 mod story;
-mod tell;
-mod world;
+pub mod tell;
+pub mod world;
 
 use std::hash::{BuildHasher, Hasher};
 use std::io::IsTerminal;

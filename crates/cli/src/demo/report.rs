@@ -64,7 +64,11 @@ impl Verdict {
 pub fn tell(story: &Story<'_>, verdict: &Verdict) -> Result<(), Failure> {
     let (tell, world) = (&story.tell, &story.world);
     tell.chapter("⑂", "&", "All epochs that ever began")?;
-    for line in Graph::new(&world.history, &verdict.head).draw(tell.look) {
+    let note = |epoch: &super::world::Recorded| match epoch.id == verdict.head {
+        true => tell.look.paint(Ink::Good, "head of all"),
+        false => String::new(),
+    };
+    for line in Graph::new(&world.history, &verdict.head).draw(tell.look, &note) {
         tell.line(&format!("  {line}"))?;
     }
     tell.chapter("≡", "=", "Where everybody is")?;

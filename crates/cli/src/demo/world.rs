@@ -58,6 +58,19 @@ pub struct Recorded {
     pub by: usize,
 }
 
+impl Recorded {
+    pub fn new(epoch: EpochRef<'_>, by: usize) -> Self {
+        Self {
+            id: epoch.id().clone(),
+            parent: epoch.parent().cloned(),
+            number: epoch.number(),
+            tag: epoch.confirmation_tag().as_bytes().to_vec(),
+            commit: epoch.commit().cloned(),
+            by,
+        }
+    }
+}
+
 /// What a commit shall do.
 #[derive(Clone, Debug)]
 pub enum Change {
@@ -234,14 +247,7 @@ impl World {
     }
 
     fn record(&mut self, epoch: EpochRef<'_>, by: usize) {
-        self.history.push(Recorded {
-            id: epoch.id().clone(),
-            parent: epoch.parent().cloned(),
-            number: epoch.number(),
-            tag: epoch.confirmation_tag().as_bytes().to_vec(),
-            commit: epoch.commit().cloned(),
-            by,
-        });
+        self.history.push(Recorded::new(epoch, by));
     }
 
     /// Makes a key package and sends it to whoever shall add this person, who forgets any group it was in.

@@ -1,29 +1,40 @@
-//! `dmls inspect`: what is in a message.
+//! `dmls inspect`: what is in a message, or in a stored group.
 
 mod describe;
 mod field;
+mod input;
+mod records;
 
-use std::io::Read;
-use std::path::Path;
-
-use serde_json::json;
+use dmls::codec::DecodeError;
+use dmls::{MessageKind, classify};
+use serde_json::{Value, json};
 
 use crate::Failure;
 use crate::term::{Look, write};
+use input::Missing;
 
-/// See what is in a message.
+/// See what is in messages, or in a stored group.
 ///
-/// Decodes an MLSMessage of RFC 9420 (PublicMessage, PrivateMessage, Welcome, GroupInfo, KeyPackage), or a DMLSMessage,
-/// and prints it as a tree: offset and size in bytes, the names of fields and their types as in the RFC, values. What is
+/// Decodes MLSMessages of RFC 9420 (PublicMessage, PrivateMessage, Welcome, GroupInfo, KeyPackage), and DMLSMessages, and
+/// prints each as a tree: offset and size in bytes, the names of fields and their types as in the RFC, values. What is
 /// encrypted stays encrypted. Signatures are not checked.
 ///
-/// If the input is not a message, the error says at which byte, and what should have stood there.
+/// If an input is not a message, the error says at which byte, and what should have stood there; the other inputs are
+/// printed, and the exit code is 1.
+///
+/// With --records it draws the graph of the epochs of one group, from the records that the application stored. The
+/// dump is text: on each line a record, its key and its value in hex digits with a blank between (nothing for an empty
+/// value); empty lines, and lines that begin with #, don't count. The dump holds secrets, of which none is printed.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// A file with the bytes or with hex digits, hex digits themselves, or - for standard input
-    #[arg(value_name = "FILE|-|HEX", default_value = "-")]
-    input: String,
-    /// One JSON object: structs as objects, bytes as hex
+    /// Files with the bytes, with hex digits (also with 0x) or base64 (standard or URL-safe, padded or not), such
+    /// texts themselves, or - for standard input
+    #[arg(value_name = "FILE|-|TEXT", default_value = "-")]
+    inputs: Vec<String>,
+    /// Draw the epochs of the group in this dump of its records
+    #[arg(long, value_name = "FILE", conflicts_with = "inputs")]
+    records: Option<String>,
+    /// JSON, one object for each input: structs as objects, bytes as hex, errors as `error`
     #[arg(long)]
     json: bool,
     /// Long byte strings in full
@@ -34,46 +45,116 @@ pub struct Args {
     plain: bool,
 }
 
-/// Reads, decodes, prints.
-pub fn run(args: &Args) -> Result<(), Failure> {
-    let bytes = read(&args.input)?;
-    let message = describe::message(&bytes)
-        .map_err(|e| Failure::Failed(format!("not a message ({} bytes): {e}", bytes.len())))?;
-    debug_assert_eq!(message.size, bytes.len(), "the fields fill the message");
-    if args.json {
-        let mut object = json!({ "type": message.kind, "size": message.size });
-        if let (Some(object), serde_json::Value::Object(fields)) = (object.as_object_mut(), message.json()) {
-            object.extend(fields);
+/// Why an input can't be shown.
+struct Problem {
+    text: String,
+    /// Where the message is wrong.
+    at: Option<DecodeError>,
+    code: u8,
+}
+
+impl From<Missing> for Problem {
+    fn from(missing: Missing) -> Self {
+        match missing {
+            Missing::NoInput(text) => Self { text, at: None, code: 2 },
+            Missing::Unreadable(text) => Self { text, at: None, code: 1 },
         }
-        return write(&format!("{object:#}\n"));
     }
-    write(&message.draw(Look::of_stdout(args.plain), args.full))
 }
 
-/// The bytes that are meant.
-fn read(input: &str) -> Result<Vec<u8>, Failure> {
-    let failed = |e: std::io::Error| Failure::Failed(format!("can't read {input}: {e}"));
-    if input == "-" {
-        let mut bytes = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut bytes).map_err(failed)?;
-        return Ok(from_hex(&bytes).unwrap_or(bytes));
+/// Reads, decodes, prints; goes on after an input that is wrong.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let mut code = 0;
+    let inputs = args.records.as_ref().map_or(&args.inputs[..], std::slice::from_ref);
+    for (place, input) in inputs.iter().enumerate() {
+        let shown = match args.records {
+            Some(_) => show_records(args, input),
+            None => show_message(args, input),
+        };
+        let problem = match shown {
+            Ok(text) => {
+                write(&heading(args, input, place))?;
+                write(&text)?;
+                continue;
+            }
+            Err(problem) => problem,
+        };
+        code = code.max(problem.code);
+        if args.json {
+            write(&format!("{:#}\n", problem.json(input)))?;
+        } else {
+            eprintln!("dmls: {input:.80}: {}", problem.text);
+        }
     }
-    if Path::new(input).exists() {
-        let bytes = std::fs::read(input).map_err(failed)?;
-        return Ok(from_hex(&bytes).unwrap_or(bytes));
-    }
-    let missing = || Failure::Usage(format!("{input:.40} is neither a file nor hex digits"));
-    from_hex(input.as_bytes()).ok_or_else(missing)
+    if code == 0 { Ok(()) } else { Err(Failure::Told(code)) }
 }
 
-/// Hex digits with any white space between; `None` if it is something else. A message begins with a zero byte, so it is
-/// never taken for hex digits itself.
-fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> = text
-        .iter()
-        .filter(|byte| !byte.is_ascii_whitespace())
-        .map(|byte| char::from(*byte).to_digit(16).map(|digit| digit as u8))
-        .collect();
-    let digits = digits.filter(|digits| !digits.is_empty() && digits.len() % 2 == 0)?;
-    Some(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+/// Which input this is, if there are several.
+fn heading(args: &Args, input: &str, place: usize) -> String {
+    if args.json || args.inputs.len() < 2 {
+        return String::new();
+    }
+    let blank = if place > 0 { "\n" } else { "" };
+    format!("{blank}{input:.80}:\n")
+}
+
+fn show_message(args: &Args, input: &str) -> Result<String, Problem> {
+    let bytes = input::read(input)?;
+    let message = describe::message(&bytes).map_err(|at| Problem {
+        text: format!("not a message ({} bytes): {at}", bytes.len()),
+        at: Some(at),
+        code: 1,
+    })?;
+    debug_assert_eq!(message.size, bytes.len(), "the fields fill the message");
+    if !args.json {
+        return Ok(message.draw(Look::of_stdout(args.plain), args.full));
+    }
+    let kind = classify(&bytes).ok().map(|kind| kind_name(&kind));
+    Ok(object(
+        json!({ "input": input, "type": message.kind, "kind": kind, "size": message.size }),
+        message.json(),
+    ))
+}
+
+fn show_records(args: &Args, input: &str) -> Result<String, Problem> {
+    let dump = input::read_raw(input)?;
+    let group = records::load(&dump).map_err(|text| Problem { text, at: None, code: 1 })?;
+    Ok(match args.json {
+        true => object(json!({ "input": input }), records::json(&group)),
+        false => records::draw(&group, Look::of_stdout(args.plain)),
+    })
+}
+
+/// One object of the fields of two, as text.
+fn object(mut first: Value, second: Value) -> String {
+    if let (Some(first), Value::Object(second)) = (first.as_object_mut(), second) {
+        first.extend(second);
+    }
+    format!("{first:#}\n")
+}
+
+/// What a message is for.
+fn kind_name(kind: &MessageKind) -> &'static str {
+    match kind {
+        MessageKind::KeyPackage => "key_package",
+        MessageKind::Welcome => "welcome",
+        MessageKind::GroupInfo { .. } => "group_info",
+        MessageKind::Message { .. } => "group_message",
+        _ => "other",
+    }
+}
+
+impl Problem {
+    fn json(&self, input: &str) -> Value {
+        let at = self.at.as_ref();
+        json!({
+            "input": input,
+            "error": {
+                "message": self.text,
+                "offset": at.map(|e| e.offset),
+                "expected": at.map(|e| e.expected),
+                "field": at.and_then(|e| e.field),
+            },
+        })
+    }
 }

@@ -127,8 +127,7 @@ impl Epoch {
         if with_tree {
             extensions.set(ExtensionType::RATCHET_TREE, self.public().tree.to_bytes());
         }
-        // Members can derive the key themselves: a Welcome need not offer it. A delivery service passes it on to joiners.
-        if recipient != Recipient::Welcomed && self.public().offers_external_joins(rules.config) {
+        if self.public().offers_external_joins(rules.config) {
             let pair = self.secrets.external.key_pair(self.suite())?;
             extensions.set_content(&ExternalPub { external_pub: pair.public });
         }

@@ -156,7 +156,7 @@ impl PublicEpoch {
         Ok(())
     }
 
-    /// The rules of an external commit.
+    /// The rules of an external commit; where its proposals were looked up, references were refused.
     fn check_joiner_list(
         &self,
         rules: Rules<'_>,
@@ -165,9 +165,6 @@ impl PublicEpoch {
     ) -> Result<(), Rule> {
         let (mut inits, mut removes) = (0, 0);
         for proposed in list {
-            if proposed.reference.is_some() {
-                return Err(Rule::ExternalReference);
-            }
             match proposed.proposal {
                 Proposal::ExternalInit(_) => inits += 1,
                 Proposal::Remove(removed) => {

@@ -75,7 +75,9 @@ impl Group {
             effects.extend(implied.map(|commit| Effect::DropFinal(commit.clone())));
         }
         let held = known.filter(|id| self.full(id).is_ok());
-        let let_go = held.map(|id| self.released_by(None, Some(id))).unwrap_or_default();
+        let let_go = held.map(|id| self.released_by(commit, Some(id))).unwrap_or_default();
+        let is_over = held.is_some() && self.flushed.contains(commit);
+        effects.extend(is_over.then(|| Effect::DropFlushed(commit.clone())));
         Ok(self.turn(commit, end, let_go, effects).into_step(self))
     }
 
@@ -94,21 +96,23 @@ impl Group {
         self.turn(commit, end, Vec::new(), effects).into_step(self)
     }
 
-    /// The delivery service says that all messages sent before a final commit were delivered: what could only be read, and
-    /// is not a descendant, is deleted.
-    pub fn flushed(&mut self, commit: &CommitId) -> Step<'_, Turn> {
+    /// The delivery service says that all messages sent before a final commit were delivered: what is not its descendant is
+    /// deleted, as soon as its own epoch is here and final.
+    pub fn flushed(&mut self, commit: &CommitId) -> Result<Step<'_, Turn>, Error> {
         let forks = self.graph.forks();
-        let final_epoch = forks.by_commit(commit).filter(|id| forks.is_final(id));
+        let Some(id) = forks.by_commit(commit).filter(|id| forks.is_final(id)) else {
+            self.check_room(self.flushed.len())?;
+            let effects = vec![Effect::Flushed(commit.clone())];
+            return Ok(self.turn(commit, forks.end().clone(), Vec::new(), effects).into_step(self));
+        };
         let retained = self.graph.way().iter().chain(self.graph.beside());
         let is_read_only =
             |id: &EpochId| self.graph.node(id).is_some_and(|node| node.level() == Level::Readable);
-        let gone = retained.filter(|(_, id)| {
-            final_epoch.is_some_and(|final_epoch| is_read_only(id) && !forks.is_above(final_epoch, id))
-        });
+        let gone = retained.filter(|(_, other)| is_read_only(other) && !forks.is_above(id, other));
         let gone = gone.map(|(number, id)| (id.clone(), *number));
         let let_go = gone.map(|(id, number)| LetGo { id, number, level: Level::Known, why: Why::Flushed });
         let let_go = let_go.collect();
-        self.turn(commit, forks.end().clone(), let_go, Vec::new()).into_step(self)
+        Ok(self.turn(commit, forks.end().clone(), let_go, Vec::new()).into_step(self))
     }
 
     /// What was said of commits that never come must not grow without bound.

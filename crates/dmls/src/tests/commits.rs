@@ -2,10 +2,11 @@
 
 use super::refusals;
 use super::world::{ALICE, BOB, MALLORY, NOBODY, NOW, World, commit};
+use crate::codec::Encode;
 use crate::credential::Credential;
-use crate::crypto::KemOutput;
-use crate::error::{Error, Rule};
-use crate::extension::Extensions;
+use crate::crypto::{KemOutput, ProposalRef};
+use crate::error::{Error, Rule, Usage};
+use crate::extension::{Extensions, RequiredCapabilities};
 use crate::framing::Sender;
 use crate::group::Outcome;
 use crate::identity::Identity;
@@ -221,4 +222,171 @@ fn an_external_commit_with_a_broken_kem_output() {
         *proposals = vec![Proposal::ExternalInit(KemOutput::from(vec![0; 31]))];
     });
     assert_eq!(error, Rule::ExternalInitPlace.into());
+}
+
+/// Bob's two updates, or his update and his removal.
+#[test]
+fn a_leaf_is_changed_twice() {
+    let mut world = World::new();
+    let updates = [(); 2].map(|()| stored(&mut world, |world| world.bobs_update()));
+    let by_reference = |of: &[ProposalRef]| of.iter().cloned().map(ProposalOrRef::Reference).collect();
+    let twice = Commit { proposals: by_reference(&updates), path: None };
+    assert_eq!(world.refused(&world.mallory_says(twice)), Rule::RepeatedLeaf.into());
+    let mut removed = Commit { proposals: by_reference(&updates[..1]), path: None };
+    removed.proposals.extend(commit([Proposal::Remove(BOB)]).proposals);
+    assert_eq!(world.refused(&world.mallory_says(removed)), Rule::RepeatedLeaf.into());
+}
+
+/// The name of a proposal that Alice has stored.
+fn stored(world: &mut World, make: impl FnOnce(&mut World) -> Vec<u8>) -> ProposalRef {
+    let message = make(world);
+    let Outcome::Proposal(stored) = world.accepted(&message) else { unreachable!("a proposal") };
+    stored.reference
+}
+
+/// "unless the list contains a Remove for the client" (s12.2): it comes back with another leaf.
+#[test]
+fn a_client_is_removed_and_added_again() {
+    let mut world = World::new();
+    let bob = Identity::new(world.suite(), Credential::basic("bob"), world.bob.signer.duplicate());
+    let key_package = bob.key_package(Lifetime::starting(NOW, 1000), &mut world.rng).unwrap();
+    let add = key_package.key_package().clone();
+    assert_eq!(world.refused_commit([Proposal::Add(Box::new(add.clone()))]), Rule::RepeatedClient.into());
+    world.mallory_commits(|commit| commit.remove(BOB).add(add.clone()));
+    let bob = world.alice.head_epoch().public().member(BOB).unwrap();
+    assert_eq!(*bob, add.leaf_node);
+}
+
+/// "a path is required" (s12.4): an empty list, an Update, a Remove, new extensions; not an Add or a key.
+#[test]
+fn a_path_is_required() {
+    let mut world = World::new();
+    let missing = Rule::PathMissing.into();
+    assert_eq!(world.refused_commit([]), missing);
+    assert_eq!(world.refused_commit([Proposal::Remove(BOB)]), missing);
+    let same = Proposal::GroupContextExtensions(extensions(&world));
+    assert_eq!(world.refused_commit([same]), missing);
+    let update = stored(&mut world, |world| world.bobs_update());
+    let update = Commit { proposals: vec![ProposalOrRef::Reference(update)], path: None };
+    assert_eq!(world.refused(&world.mallory_says(update)), missing);
+}
+
+/// s12.1.7: every member must support what is required, with those whom the commit adds and without those whom it removes.
+#[test]
+fn new_requirements_are_met_by_all_who_are_there_afterwards() {
+    let required = |world: &World, extension| {
+        let mut extensions = extensions(world);
+        let mut required: RequiredCapabilities = extensions.content().unwrap().unwrap();
+        required.extension_types.push(extension);
+        extensions.set_content(&required);
+        Proposal::GroupContextExtensions(extensions)
+    };
+    let mut world = World::new();
+    let nobody = required(&world, ExtensionType(0xF0FF));
+    assert_eq!(world.refused_commit([nobody]), Rule::GroupContextExtensions.into());
+
+    // Eve lacks one that all others have.
+    let mut world = World::new();
+    let all = world.eve.capabilities().clone();
+    let mut less = all.clone();
+    less.extensions.retain(|extension| *extension != ExtensionType::HOME_ATTESTATION);
+    world.eve = world.eve.clone().with_capabilities(less);
+    let attestation = required(&world, ExtensionType::HOME_ATTESTATION);
+    let add = world.add(|_| ());
+    let error = world.refused_commit([attestation.clone(), add.clone()]);
+    assert_eq!(error, Rule::LeafRequiredCapabilities.into());
+    // In whatever order: extensions first (s12.3).
+    assert_eq!(world.refused_commit([add.clone(), attestation.clone()]), error);
+    let Proposal::Add(key_package) = add else { unreachable!("an Add") };
+    world.mallory_commits(|commit| commit.add(*key_package));
+    let error = world.refused_commit([attestation.clone()]);
+    assert_eq!(error, Rule::GroupContextExtensions.into());
+    let error = world.refused_commit([Proposal::Remove(NOBODY), attestation.clone()]);
+    assert_eq!(error, Rule::PathMissing.into());
+    world.mallory_commits(|commit| commit.remove(NOBODY).proposal(attestation));
+}
+
+/// Who removes an earlier self removes one, and has another key.
+#[test]
+fn a_joiner_replaces_one_leaf_by_another_key() {
+    let mut world = World::new();
+    let signer = world.mallory.head_epoch().signer.duplicate();
+    let (eve, key) = (world.eve.clone(), world.mallory.head_epoch().public().member(MALLORY).unwrap());
+    let key = key.encryption_key.clone();
+    world.eve = Identity::new(world.suite(), Credential::basic("mallory"), signer);
+    let message = world.external_path(|path| path.leaf_node.encryption_key = key);
+    assert_eq!(world.refused(&message), Rule::LeafKeyUnchanged.into());
+
+    // Two clients of one name, and a third that takes their place.
+    world.eve = Identity::new(world.suite(), Credential::basic("mallory"), eve.signer().duplicate());
+    let second = world.key_package().key_package().clone();
+    world.mallory_commits(|commit| commit.add(second));
+    world.eve = Identity::generate(world.suite(), Credential::basic("mallory"), &mut world.rng).unwrap();
+    let removes = [Proposal::Remove(MALLORY), Proposal::Remove(NOBODY)];
+    let error = refused_external(&mut world, |proposals| proposals.extend(removes.clone()));
+    assert_eq!(error, Rule::ExternalProposals.into());
+    // One by one it may.
+    let [one, _] = removes;
+    let error = refused_external(&mut world, |proposals| proposals.push(one));
+    assert_ne!(error, Rule::ExternalProposals.into());
+}
+
+/// s12.4: "it MUST NOT send application data until it has committed" what it saw.
+#[test]
+fn nothing_is_sent_before_what_was_proposed_is_committed() {
+    let mut world = World::new();
+    stored(&mut world, |world| world.mallory_says(Proposal::Remove(BOB)));
+    let refused = world.alice.send(b"text").seal(&mut world.rng).map(drop);
+    assert_eq!(refused, Err(Usage::ProposalsPending.into()));
+}
+
+/// A proposal of a type that we don't know, nor list, does not decode: it can't be in a commit (s12.2).
+#[test]
+fn proposals_of_unknown_types() {
+    let mut world = World::new();
+    let mut message = world.mallory_says(Proposal::Remove(NOBODY));
+    let place = message.windows(6).position(|bytes| bytes == [0, 3, 0, 0, 0, 3]).unwrap();
+    message[place] = 0xF0;
+    assert!(matches!(world.refused(&message), Error::Malformed(_)));
+}
+
+/// Two extensions of one type do not decode (s13.4).
+#[test]
+fn extensions_of_one_type() {
+    let mut world = World::new();
+    let mut message = world.mallory_says(Proposal::GroupContextExtensions(extensions(&world)));
+    let [one, two] = [ExtensionType::RULESET, ExtensionType::DMLS].map(|extension| extension.to_bytes());
+    let list = message.windows(3).position(|bytes| bytes == [&two[..], &[0]].concat()).unwrap();
+    message[list..list + 2].copy_from_slice(&one);
+    assert!(matches!(world.refused(&message), Error::Malformed(_)));
+}
+
+/// s12.4.2: who was removed takes no further part.
+#[test]
+fn who_was_removed_is_silent() {
+    let mut world = World::new();
+    let sent = world.alice.commit().remove(MALLORY).stage(NOW, &mut world.rng).unwrap().apply_unsaved();
+    let Outcome::Removed(removed) = world.mallory.receive(&sent.message, NOW).unwrap().apply_unsaved() else {
+        panic!("not removed")
+    };
+    if !removed.stands {
+        let _ = world.mallory.confirm_removal(&removed.commit_id).unwrap().apply_unsaved();
+    }
+    let not_member = Err(Usage::NotMember.into());
+    assert_eq!(world.mallory.send(b"text").seal(&mut world.rng).map(drop), not_member);
+    assert_eq!(world.mallory.commit().stage(NOW, &mut world.rng).map(drop), not_member);
+    assert_eq!(world.mallory.propose_remove(BOB, NOW, &mut world.rng).map(drop), not_member);
+}
+
+/// "psk_nonce" is "a fresh random value of length KDF.Nh" (s8.4).
+#[test]
+fn nonces_of_our_keys_are_random() {
+    let mut world = World::new();
+    let proposed = [(); 2].map(|()| {
+        let psk = Psk::External(b"psk".to_vec());
+        let step = world.alice.propose_psk(psk, NOW, &mut world.rng).unwrap();
+        step.outcome().reference.clone()
+    });
+    // A reference is the hash of all of the proposal, whose signature is deterministic.
+    assert_ne!(proposed[0], proposed[1]);
 }

@@ -73,3 +73,18 @@ fn commit_sealed_twice(world: &mut World) -> Vec<u8> {
     let message = world.private(opened.content.get().clone());
     world.wrap(message)
 }
+
+/// What comes from outside names the epoch under its signature (R14): the header is not enough.
+#[test]
+fn a_proposal_from_outside_of_another_branch() {
+    let mut world = World::new();
+    let sender = Sender::External(0);
+    let mut framed = world.framed(sender, Proposal::Remove(BOB).into());
+    framed.authenticated_data = vec![7; 32];
+    let key = world.server.signer().private();
+    let message = world.public(world.signed(WireFormat::PUBLIC_MESSAGE, framed, key));
+    let message = world.wrap(crate::framing::MlsMessage::PublicMessage(Box::new(message)));
+    assert_eq!(world.refused(&message), crate::error::Rule::EpochHeader.into());
+    let observed = world.observed(&message, false);
+    assert_eq!(observed, Some(Err(crate::error::Rule::EpochHeader.into())));
+}

@@ -11,7 +11,7 @@ use crate::group::Outcome;
 use crate::message::Proposal;
 use crate::registry::{CipherSuite, CredentialType, ExtensionType, ProtocolVersion};
 use crate::time::{Lifetime, Time};
-use crate::tree::{LeafNode, LeafNodeSource, ValidLeaf};
+use crate::tree::{LeafNode, LeafNodeSource, LeafPlace, ValidLeaf};
 
 /// A type that nobody lists.
 const UNKNOWN: ExtensionType = ExtensionType(0xf0fe);
@@ -257,4 +257,27 @@ fn accepted_everywhere(change: impl Fn(&mut LeafNode)) {
         info.extensions.set(ExtensionType::RATCHET_TREE, tree);
     });
     world.join_external(info).unwrap();
+}
+
+/// The signature covers the group and the place (s7.2): a leaf that was made for another is none for here.
+#[test]
+fn leaf_of_another_place() {
+    let mut world = World::new();
+    let Proposal::Update(mut leaf) = world.update(|_| ()) else { unreachable!("an update") };
+    world.sign_leaf(&mut leaf, BOB, world.mallory_key());
+    let refused = world.refused_proposal(Proposal::Update(leaf.clone()));
+    assert_eq!(refused, crate::error::Rule::LeafSignature.into());
+    let place = LeafPlace { group_id: b"another", leaf: MALLORY };
+    leaf.sign(&world.suite(), world.mallory_key(), place).unwrap();
+    assert_eq!(world.refused_proposal(Proposal::Update(leaf)), refused);
+}
+
+#[test]
+fn key_packages_of_ours_share_no_key() {
+    let mut world = World::new();
+    let keys = [(); 3].map(|()| world.key_package().key_package().clone());
+    let mut keys: Vec<_> = keys.iter().flat_map(|kp| [&kp.init_key, &kp.leaf_node.encryption_key]).collect();
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys.len(), 6);
 }

@@ -3,6 +3,7 @@
 //! The attacker is the strongest there is: a member with valid keys, who signs what it likes ([`world`]). What she forges
 //! must be refused with exactly the rule that it breaks, and must leave the victim as it was.
 
+mod bundles;
 mod commits;
 mod draft;
 mod framing;
@@ -12,6 +13,8 @@ mod leaves;
 mod redaction;
 mod references;
 mod rulesets;
+mod successors;
+mod validation;
 mod world;
 
 use crate::error::Rule;
@@ -31,38 +34,8 @@ macro_rules! refusals {
 }
 use refusals;
 
-/// Tested where they are checked, in `tree`.
-const TREE: &[Rule] = &[
-    Rule::LeafGroupExtensions,
-    Rule::DuplicateSignatureKey,
-    Rule::TreeStructure,
-    Rule::ParentHash,
-    Rule::UnmergedLeaves,
-    Rule::PathSecretKey,
-];
-
-/// Tested in `tests/lifecycle.rs`, with an authentication service that refuses somebody, and beside `PskLookup`.
-const ELSEWHERE: &[Rule] = &[
-    Rule::SubgroupMembers,
-    Rule::SubgroupParameters,
-    Rule::NewMemberRefused,
-    Rule::ExternalSenderCredential,
-    Rule::PskCount,
-    // It is an outcome: framing::a_text_whose_key_was_dropped_unread_is_too_old.
-    Rule::MessageKeyTooOld,
-];
-
-/// What comes with a commit: tested in `tests/public_group.rs`.
-const BUNDLES: &[Rule] = &[
-    Rule::BundleProposals,
-    Rule::BundleContext,
-    Rule::BundleTag,
-    Rule::BundleSigner,
-    Rule::BundleCommit,
-    Rule::BundleEpoch,
-    Rule::BundleExternalPub,
-    Rule::BundleWelcome,
-];
+/// Tested beside `PskLookup`: a commit with so many is larger than any message may be.
+const ELSEWHERE: &[Rule] = &[Rule::PskCount];
 
 #[test]
 fn every_rule_is_tested_in_one_place() {
@@ -71,10 +44,10 @@ fn every_rule_is_tested_in_one_place() {
         commits::RULES,
         joining::RULES,
         leaves::RULES,
+        successors::RULES,
         draft::RULES,
-        TREE,
+        bundles::RULES,
         ELSEWHERE,
-        BUNDLES,
     ];
     for rule in Rule::ALL {
         let times = lists.iter().flat_map(|list| list.iter()).filter(|tested| *tested == rule).count();

@@ -1,22 +1,23 @@
 //! A group with a victim, an insider who attacks, and an outsider.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use crate::codec::{Decode, Encode};
-use crate::config::Config;
+use crate::config::{Config, PreSharedKeys};
 use crate::credential::{AuthenticationService, Credential, Presented};
-use crate::crypto::{ProposalRef, SignaturePrivateKey, Suite};
+use crate::crypto::{ProposalRef, Secret, SignaturePrivateKey, Suite};
 use crate::epoch::NewGroupOptions;
 use crate::error::{Error, Rule};
 use crate::extension::{ExternalJoins, ExternalSender, Ruleset};
 use crate::framing::{AuthenticatedContent, Content, FramedContent, MlsMessage, PublicMessage, Sender};
-use crate::group::{DmlsMessage, Group, Outcome};
+use crate::group::{CommitBuilder, DmlsMessage, Group, Outcome};
 use crate::identity::{Identity, OwnKeyPackage};
 use crate::key_package::KeyPackage;
-use crate::key_schedule::PskSecret;
+use crate::key_schedule::PskLookup;
 use crate::message::{
     Commit, EncryptedGroupSecrets, GroupInfo, GroupSecrets, Proposal, ProposalOrRef, Welcome, WelcomeKeys,
 };
@@ -52,6 +53,8 @@ pub(super) struct World {
     proposals: Vec<(ProposalRef, Vec<u8>)>,
     /// A member who knows all secrets of the epoch, and does what she likes.
     pub mallory: Group,
+    /// What the third member can do.
+    pub bob: OwnKeyPackage,
     /// In the external_senders extension.
     pub server: Identity,
     /// Nobody yet.
@@ -67,10 +70,27 @@ impl AuthenticationService for Acquaintances {
     }
 }
 
+/// The keys of one old group, whatever the epoch.
+struct OldKeys;
+
+impl PreSharedKeys for OldKeys {
+    fn external(&self, _: &[u8]) -> Option<Secret> {
+        None
+    }
+
+    fn resumption(&self, group_id: &[u8], _: u64) -> Option<Secret> {
+        (group_id == b"old").then(old_key)
+    }
+}
+
+fn old_key() -> Secret {
+    Secret::new(vec![9; 32])
+}
+
 /// Newcomers may join by external commits.
 pub(super) fn anyone_may_join() -> Config {
     let ruleset = Ruleset { external_joins: ExternalJoins::ANYONE, ..Ruleset::default() };
-    Config { ruleset: Some(ruleset), ..Config::new(Acquaintances) }
+    Config { ruleset: Some(ruleset), psks: Arc::new(OldKeys), ..Config::new(Acquaintances) }
 }
 
 /// All that a group would store.
@@ -107,7 +127,7 @@ impl World {
         let mallory = Group::join(&mallory, &welcome, None, config.clone(), NOW).unwrap().apply_unsaved();
         let info = alice.head().group_info(NOW).unwrap();
         let observer = PublicGroup::begin(&info, None, config.clone()).unwrap().apply_unsaved();
-        Self { rng, config, alice, observer, proposals: Vec::new(), mallory, server, eve }
+        Self { rng, config, alice, observer, proposals: Vec::new(), mallory, bob, server, eve }
     }
 
     /// The same in a group with this ruleset, but for the format of handshakes.
@@ -145,8 +165,8 @@ impl World {
         error
     }
 
-    /// What an observer says to a message, and whether it follows it; `None` to one that it can't look into.
-    fn observed(&mut self, message: &[u8], follow: bool) -> Option<Result<(), Error>> {
+    /// What an observer says to a message, which it follows or not; `None` to one that it can't look into.
+    pub(super) fn observed(&mut self, message: &[u8], follow: bool) -> Option<Result<(), Error>> {
         let DmlsMessage { message: inner, .. } = DmlsMessage::from_bytes(message).ok()?;
         let MlsMessage::PublicMessage(public) = inner else { return None };
         let parent = self.observer.head().commit_id().clone();
@@ -162,7 +182,7 @@ impl World {
         let staged = self.observer.stage_unattested(&parent, message, &proposals);
         Some(staged.map(|step| {
             if follow {
-                step.apply_unsaved();
+                drop(step.apply_unsaved())
             }
         }))
     }
@@ -178,6 +198,13 @@ impl World {
             self.proposals.push((stored.reference.clone(), sent));
         }
         outcome
+    }
+
+    /// Alice and the observer follow Mallory.
+    pub(super) fn mallory_commits(&mut self, build: impl FnOnce(CommitBuilder<'_>) -> CommitBuilder<'_>) {
+        let sent = build(self.mallory.commit()).stage(NOW, &mut self.rng).unwrap().apply_unsaved();
+        self.mallory.confirm(&sent.id).unwrap().apply_unsaved();
+        assert!(matches!(self.accepted(&sent.message), Outcome::Commit(_)));
     }
 
     // Framing, without any check.
@@ -298,11 +325,28 @@ impl World {
 
     /// An update of Mallory's.
     pub(super) fn update(&mut self, change: impl FnOnce(&mut LeafNode)) -> Proposal {
-        let mut leaf = self.mallory.head_epoch().public().member(MALLORY).unwrap().clone();
+        let signer = self.mallory.head_epoch().signer.clone();
+        self.update_of(MALLORY, signer.private(), change)
+    }
+
+    /// Bob updates his leaf; the proposal as it is sent.
+    pub(super) fn bobs_update(&mut self) -> Vec<u8> {
+        let signer = self.bob.signer.clone();
+        let update = self.update_of(BOB, signer.private(), |_| ());
+        self.public_from(Sender::Member(BOB), update, signer.private())
+    }
+
+    fn update_of(
+        &mut self,
+        index: LeafIndex,
+        key: &SignaturePrivateKey,
+        change: impl FnOnce(&mut LeafNode),
+    ) -> Proposal {
+        let mut leaf = self.mallory.head_epoch().public().member(index).unwrap().clone();
         leaf.encryption_key = self.suite().generate_key_pair(&mut self.rng).unwrap().public;
         leaf.source = LeafNodeSource::Update;
         change(&mut leaf);
-        self.sign_leaf(&mut leaf, MALLORY, self.mallory_key());
+        self.sign_leaf(&mut leaf, index, key);
         Proposal::Update(Box::new(leaf))
     }
 
@@ -328,7 +372,7 @@ impl World {
         })
     }
 
-    fn sign_leaf(&self, leaf_node: &mut LeafNode, leaf: LeafIndex, key: &SignaturePrivateKey) {
+    pub(super) fn sign_leaf(&self, leaf_node: &mut LeafNode, leaf: LeafIndex, key: &SignaturePrivateKey) {
         let place = LeafPlace { group_id: self.mallory.id(), leaf };
         leaf_node.sign(&self.suite(), key, place).unwrap();
     }
@@ -379,14 +423,16 @@ impl World {
         let suite = self.suite();
         let (own, welcome) = self.invitation();
         let mut secrets = self.group_secrets(&own, &welcome);
-        let no_psk = PskSecret::derive(&suite, &[]);
-        let welcome_secret = secrets.joiner_secret.with_psk(&suite, &no_psk).welcome_secret(&suite);
-        let keys = WelcomeKeys::derive(&suite, &welcome_secret).unwrap();
-        let info = keys.open(&suite, &welcome.encrypted_group_info).unwrap();
+        let keys = |secrets: &GroupSecrets| {
+            let psk = PskLookup(&|_| Some(old_key())).psk_secret(&suite, &secrets.psks).unwrap();
+            let welcome_secret = secrets.joiner_secret.with_psk(&suite, &psk).welcome_secret(&suite);
+            WelcomeKeys::derive(&suite, &welcome_secret).unwrap()
+        };
+        let info = keys(&secrets).open(&suite, &welcome.encrypted_group_info).unwrap();
         let mut info = GroupInfo::from_secret(&info).unwrap();
         change(&mut secrets, &mut info);
         info.sign(&suite, self.mallory_key()).unwrap();
-        let info = keys.seal(&suite, &info).unwrap();
+        let info = keys(&secrets).seal(&suite, &info).unwrap();
         let welcome = self.sealed_invitation(to.unwrap_or(&own), &secrets, info);
         (own, welcome)
     }

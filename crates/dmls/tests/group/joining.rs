@@ -102,6 +102,8 @@ fn who_joins_again_keeps_what_it_had() {
     let last = a.stage(rng);
     new_epoch(b.receive(&last.message, SPLIT).unwrap());
     b.run(|group| group.delete_epoch(&middle.epoch, Level::Known)).unwrap();
+    let turn = b.run(|group| group.block(&last.id)).unwrap();
+    assert_eq!(turn.stranded, Some(Stranded::HeadDeleted(middle.epoch.clone())));
     let new = rejoin(&mut b, &mut a, rng);
     assert_eq!(new.parent, Some(middle.epoch));
     assert!(matches!(b.receive(&late, SPLIT), Ok(Outcome::Application(_))));

@@ -1,12 +1,19 @@
 //! Limits never decide who wins, and what they take is told.
 
+use dmls::extension::Ruleset;
 use dmls::{Config, Held, Level, Limits, NewEpoch, Outcome, WaitsFor, Why};
 
 use super::common::{Client, NOW, SPLIT, config, identity, key_package, public_config, rng};
 use super::{advance, new_epoch, pair, rivals, tag_of, trio, with_header};
 
+/// The quotas of a group are in its ruleset.
 fn limited(limits: Limits) -> Config {
-    Config { limits, ..public_config() }
+    let ruleset = Ruleset {
+        children_per_committer: limits.children_per_committer as u16,
+        proposals_per_sender: limits.proposals_per_sender as u16,
+        ..Ruleset::default()
+    };
+    Config { limits, ruleset: Some(ruleset), ..public_config() }
 }
 
 #[test]
@@ -86,7 +93,8 @@ fn beyond_the_quota_a_winner_drives_out_the_lowest_and_a_loser_is_only_noted() {
 fn more_proposals_than_allowed_are_stored_once_a_commit_names_them() {
     for commit_first in [false, true] {
         let rng = &mut rng(3);
-        let (mut a, mut b, mut c) = trio(&config(), 3);
+        // Without a ruleset, each client has a limit of its own.
+        let (mut a, mut b, mut c) = trio(&Config { ruleset: None, ..config() }, 3);
         c.config.limits.proposals_per_sender = 2;
         c.restart();
         let messages: Vec<_> = (0..4)
@@ -265,4 +273,29 @@ fn a_removal_that_won_is_not_forgotten() {
         assert_eq!(c.group.is_removed(), removed);
     }
     assert!(seen[0] > 0 && seen[1] > 0, "both happened");
+}
+
+/// A member who never says anything could hold the whole history. It is held up to the limit, and then that is told.
+#[test]
+fn a_silent_member_does_not_make_the_graph_grow_for_ever() {
+    let limits = Limits { epochs: 8, known_epochs: 32, resumption_psks: 4, ..Limits::default() };
+    let (mut a, _, _) = trio(&Config { limits, ..public_config() }, 77);
+    a.strict = false;
+    let rng = &mut rng(77);
+    let first = a.head();
+    let (mut evicted, mut most) = (Vec::new(), 0);
+    for _ in 0..400 {
+        let step = a.group.commit().stage_confirmed(NOW, rng).unwrap();
+        step.changes().replay_into(&mut a.records);
+        let done = step.apply_unsaved();
+        evicted.extend(done.epoch.deleted.into_iter().map(|gone| (gone.id, gone.why)));
+        most = most.max(a.group.epochs().count());
+    }
+    a.check();
+    a.restart();
+    assert!(most <= 32 + 2 * 8, "{most} epochs in the graph");
+    assert!(
+        evicted.contains(&(first, Why::Limit)),
+        "the end that the silent ones may be at went, and it was told"
+    );
 }

@@ -257,11 +257,13 @@ impl World<'_> {
         let step = builder.stage(NOW, *rng).at("commit")?;
         let sent = step.apply_unsaved();
         let secrets = log.take();
-        let confirmed = apply(self.group(player)?.confirm(&sent.id), "confirm")?;
+        // Also where the branch has lost already: a transcript follows all of them.
+        let invitation = self.group(player)?.bundle(&sent.id, NOW).at("bundle")?.welcome;
+        apply(self.group(player)?.confirm(&sent.id), "confirm")?;
         self.players[player].commits = true;
         self.describe(player, &sent.epoch, Some(epoch), &secrets, false)?;
         let (followers, gone) = self.spread(player, epoch, &sent.message)?;
-        let joiner_tree = self.welcome(player, &joiners, &sent, confirmed.welcome.as_deref())?;
+        let joiner_tree = self.welcome(player, &joiners, &sent, invitation.as_deref())?;
         self.steps.push(json!({
             "type": "commit",
             "kind": kind(&sent),
@@ -274,7 +276,7 @@ impl World<'_> {
             "followers": self.names(&followers),
             "removed": self.names(&gone),
             "joiners": self.names(&joiners),
-            "welcome": or_null(confirmed.welcome.as_ref()),
+            "welcome": or_null(invitation.as_ref()),
             "joiner_ratchet_tree": or_null(joiner_tree.as_ref()),
             "committer_secrets": committer_secrets(&secrets),
         }));
@@ -283,8 +285,12 @@ impl World<'_> {
 
     /// The number of an earlier epoch on the branch that all who hold `epoch` hold too.
     fn common_ancestor(&mut self, epoch: &EpochId) -> Option<u64> {
-        let parent =
-            self.epochs.get(&hex::encode(epoch.as_bytes()))?["parent_dmls_epoch"].as_str()?.to_string();
+        let described = self.epochs.get(&hex::encode(epoch.as_bytes()))?;
+        // A judge need not connect the epoch that it entered by an external commit with those that it had before.
+        if described["secrets"]["parent_init_secret"].is_null() {
+            return None;
+        }
+        let parent = described["parent_dmls_epoch"].as_str()?.to_string();
         let parent = EpochId::from(hex::decode(parent).ok()?);
         let all_hold = self.holders(epoch).iter().all(|player| self.holders(&parent).contains(player));
         all_hold.then(|| self.epochs.get(&hex::encode(parent.as_bytes()))?["epoch"].as_u64()).flatten()
