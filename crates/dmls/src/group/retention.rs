@@ -84,7 +84,11 @@ impl Group {
             let old = retained().filter(|(_, id)| id != head && self.is_full(id));
             let_go.extend(old.map(|(number, id)| self.gone(id, *number, Level::Readable, Why::Linear)));
         }
-        let_go.extend(parent.into_iter().flat_map(|parent| self.over_quota(parent, edge)));
+        let_go.extend(parent.into_iter().flat_map(|parent| self.over_quota(head, parent, edge)));
+        // An epoch may go for two reasons: then the lower level stays. The head never goes.
+        let_go.retain(|gone| gone.id != *head);
+        let_go.sort_by(|a, b| (a.number, &a.id, a.level).cmp(&(b.number, &b.id, b.level)));
+        let_go.dedup_by(|one, before| one.id == before.id);
         self.evict(head, new, number, parent, &mut let_go);
         let_go
     }
@@ -93,8 +97,9 @@ impl Group {
         self.graph.node(id).is_some_and(|node| node.level() == Level::Full)
     }
 
-    /// A child that wins drives out the branch of the same committer's lowest tag, if there are too many.
-    fn over_quota(&self, parent: &EpochId, edge: &Edge) -> Vec<LetGo> {
+    /// A child that wins drives out the branch of the same committer's lowest tag, if there are too many. A lower one that
+    /// leads to the head, because it is final, stays.
+    fn over_quota(&self, head: &EpochId, parent: &EpochId, edge: &Edge) -> Vec<LetGo> {
         let children = self.graph.forks().children(parent);
         let same = children.filter(|(_, vertex)| {
             vertex.edge.committer == edge.committer && vertex.value.level() > Level::Known
@@ -103,7 +108,8 @@ impl Group {
         if same.len() < self.children_per_committer(parent) {
             return Vec::new();
         }
-        let lowest = same.into_iter().min_by_key(|(_, vertex)| vertex.edge.tag.as_bytes());
+        let losers = same.into_iter().filter(|(id, _)| !self.graph.forks().is_above(id, head));
+        let lowest = losers.min_by_key(|(_, vertex)| vertex.edge.tag.as_bytes());
         let mut open: Vec<_> = lowest.into_iter().collect();
         let mut branch = Vec::new();
         while let Some((id, vertex)) = open.pop() {
@@ -152,8 +158,13 @@ impl Group {
         let way = || self.graph.way().iter().filter(|(_, id)| id != head && !is_beside(id));
         let lost = self.graph.way().iter().filter(|(_, id)| id != head && is_beside(id));
         let new_lost = (number, new.clone());
-        let mut beside: Vec<_> =
-            self.graph.beside().iter().filter(|(_, id)| !turned || !above(id)).chain(lost).collect();
+        let mut beside: Vec<_> = self
+            .graph
+            .beside()
+            .iter()
+            .filter(|(_, id)| id != head && (!turned || !above(id)))
+            .chain(lost)
+            .collect();
         if new != head {
             beside.push(&new_lost);
         }
