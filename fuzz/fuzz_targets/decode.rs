@@ -4,7 +4,7 @@
 use dmls::codec::{Decode, Encode};
 use dmls::extension::{Capabilities, Extensions, ExternalSenders, RequiredCapabilities};
 use dmls::framing::{FramedContent, MlsMessage, PrivateMessage, PublicMessage};
-use dmls::key_schedule::GroupContext;
+use dmls::GroupContext;
 use dmls::message::{Commit, GroupInfo, Proposal, Welcome};
 use dmls::tree::{LeafNode, ParentNode, UpdatePath};
 use dmls::{CommitSummary, Credential, DmlsMessage, KeyPackage, KnownCommit};

@@ -44,6 +44,12 @@ impl Stored {
         let adding = group.commit().references(Vec::new()).add(scene.dave.key_package().clone());
         let adding = adding.stage(NOW, &mut rng).expect("bob can add").apply_unsaved();
         group.confirm(&adding.id).expect("it is pending").apply_unsaved();
+        // A message of an epoch that is still to come: in a DMLS group its name is the last of it.
+        if let Some((_, message)) = scene.inputs.first() {
+            let mut message = message.clone();
+            message.last_mut().into_iter().for_each(|byte| *byte ^= 1);
+            let _ = group.receive(&message, NOW).map(Step::apply_unsaved);
+        }
         // Of commits that are still to come.
         group.finalize(&CommitId::from(&[1; 32][..])).expect("there is room").apply_unsaved();
         group.block(&CommitId::from(&[2; 32][..])).expect("there is room").apply_unsaved();
@@ -109,7 +115,7 @@ fn use_it(group: &mut Group, scene: &Scene) {
         let _ = group.block(id).map(Step::apply_unsaved);
         group.unblock(id).apply_unsaved();
         let _ = group.finalize(id).map(Step::apply_unsaved);
-        group.flushed(id).apply_unsaved();
+        let _ = group.flushed(id).map(dmls::Step::apply_unsaved);
     }
     let _ = group.commit().stage(NOW, &mut rng).map(Step::apply_unsaved);
 }

@@ -154,7 +154,8 @@ pub struct Limits {
     pub pending: usize,
     /// Epochs that can process commits. The oldest go first, whatever the delivery service says.
     pub epochs: usize,
-    /// Ids of deleted epochs, kept to recognise duplicates.
+    /// Deleted epochs of which the name is kept, to recognise duplicates and to know from where branches part: some 300 bytes each, 8 KiB at
+    /// most. Beyond it the oldest are forgotten, and what is retained before them goes first.
     pub known_epochs: usize,
     /// Past epochs whose resumption_psk is kept (RFC 9420 s8.6).
     pub resumption_psks: u64,
@@ -181,7 +182,7 @@ impl Default for Limits {
             children_per_committer: 1 << 3,
             pending: 1 << 3,
             epochs: 1 << 7,
-            known_epochs: 1 << 10,
+            known_epochs: 1 << 12,
             resumption_psks: 1 << 4,
             held_messages: 1 << 10,
             held_bytes: 64 << 20,

@@ -44,7 +44,7 @@ compile_error!("dmls needs a provider of primitives: enable the feature `aws-lc-
 
 pub mod codec;
 mod config;
-pub mod credential;
+mod credential;
 pub mod crypto;
 pub mod danger;
 mod epoch;
@@ -55,8 +55,8 @@ mod forks;
 pub mod framing;
 mod group;
 mod identity;
-pub mod key_package;
-pub mod key_schedule;
+mod key_package;
+mod key_schedule;
 pub mod message;
 mod pprf;
 mod public_group;
@@ -72,8 +72,9 @@ pub mod vectors;
 #[cfg(feature = "vectors")]
 pub use config::KeyLog;
 pub use config::{Config, Limits, NoPreSharedKeys, PreSharedKeys};
-pub use credential::{AuthenticationService, Credential, Operation, Presented};
-pub use crypto::{Provider, Suite};
+pub use credential::{AuthenticationService, Certificate, Credential, Operation, Presented};
+pub use crypto::providers::Provider;
+pub use crypto::suite::Suite;
 pub use epoch::{Added, CommitSummary, KnownCommit, Member, NewGroupOptions};
 pub use error::{Error, Limit, RecordsError, Rule, Unsupported, Usage};
 pub use fork_choice::{Candidate, ForkChoice};
@@ -85,14 +86,14 @@ pub use group::{
 };
 pub use identity::{Identity, OwnKeyPackage};
 pub use key_package::KeyPackage;
-pub use key_schedule::{CommitId, EpochId, KeySchedule};
+pub use key_schedule::{CommitId, EpochId, ExportedSecret, GroupContext, KeySchedule, ResumptionPsk};
 pub use public_group::{
     PublicChild, PublicEpochRef, PublicFounding, PublicGroup, PublicMember, PublicProposal, PublicStep,
     PublicTurn, StagedCommit,
 };
-pub use registry::CipherSuite;
+pub use registry::cipher_suite::CipherSuite;
 pub use time::{Lifetime, Time};
-pub use tree::LeafIndex;
+pub use tree::index::LeafIndex;
 
 /// The README's programs are compiled and run.
 #[cfg(doctest)]

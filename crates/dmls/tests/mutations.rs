@@ -10,11 +10,11 @@ mod scene;
 use std::collections::{BTreeMap, BTreeSet};
 
 use allocation_counter::{AllocationInfo, measure};
+use dmls::GroupContext;
 use dmls::codec::{Decode, Encode};
 use dmls::crypto::Secret;
 use dmls::extension::{Capabilities, Extensions, ExternalSenders, RequiredCapabilities};
 use dmls::framing::{FramedContent, MlsMessage, PrivateMessage, PublicMessage};
-use dmls::key_schedule::GroupContext;
 use dmls::message::{Commit, GroupInfo, Proposal, Welcome};
 use dmls::tree::{LeafNode, ParentNode, UpdatePath};
 use dmls::vectors::insider;

@@ -5,9 +5,9 @@
 
 mod observed;
 
+use dmls::CommitId;
 use dmls::codec::{Decode, Encode};
 use dmls::framing::MlsMessage;
-use dmls::key_schedule::CommitId;
 use dmls::*;
 use observed::{ALICE, BOB, NOW, Observer, World, child, commit_of, damage, mls, rewrap};
 

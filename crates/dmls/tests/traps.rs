@@ -611,7 +611,7 @@ fn a_commit_that_was_erased_and_won_can_only_be_followed_by_a_new_self() {
 fn commits_that_remove_us_take_no_room_from_children_and_are_limited() {
     let rng = &mut rng(16);
     let limits = Limits { children_per_committer: 4, ..Limits::default() };
-    let config = Config { limits, ..config() };
+    let config = Config { limits, ruleset: None, ..config() };
     let (mut a, _, mut c) = trio(&config, 16);
     let leaf = c.leaf();
     for n in 0..4 {
@@ -711,7 +711,7 @@ fn a_commit_that_comes_after_the_lifetime_of_whom_it_adds_is_valid_but_nobody_ma
 fn no_sender_takes_the_room_of_the_others_and_no_proposal_is_huge() {
     let rng = &mut rng(21);
     let limits = Limits { proposals_per_sender: 2, proposal_size: 200, ..Limits::default() };
-    let config = Config { limits, ..config() };
+    let config = Config { limits, ruleset: None, ..config() };
     let (mut a, mut b, mut c) = trio(&config, 21);
     let psk = Psk::External(common::PSK.to_vec());
     for n in 0..3 {

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use dmls::GroupContext;
 use dmls::codec::{Decode, Reader};
 use dmls::crypto::Tag;
 use dmls::danger::AcceptAnyCredential;
 use dmls::extension::ExternalSender;
-use dmls::key_schedule::GroupContext;
 use dmls::{
     Changes, CipherSuite, Config, Credential, ExternalJoinOptions, Founding, Group, Identity, KeyLog,
     KeySchedule, Lifetime, Network, NewGroupOptions, Outcome, OwnKeyPackage, Provider, Step, Time,

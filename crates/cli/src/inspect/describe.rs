@@ -1,7 +1,8 @@
 //! The structs of RFC 9420 and the draft, field by field, with the names that the specifications give them.
 
+use dmls::Certificate;
+use dmls::GroupContext;
 use dmls::codec::{Decode, DecodeError, Encode, Reader};
-use dmls::credential::Certificate;
 use dmls::crypto::HpkeCiphertext;
 use dmls::extension::{
     Capabilities, Extension, Extensions, ExternalPub, ExternalSenders, RequiredCapabilities,
@@ -10,7 +11,6 @@ use dmls::framing::{
     Content, ContentType, FramedContent, FramedContentAuthData, MlsMessage, PrivateMessage, PublicMessage,
     Sender,
 };
-use dmls::key_schedule::GroupContext;
 use dmls::message::{
     Commit, EncryptedGroupSecrets, GroupInfo, PreSharedKeyId, Proposal, ProposalOrRef, Psk, ReInit,
     ResumptionPskUsage, Welcome,

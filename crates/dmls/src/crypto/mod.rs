@@ -8,13 +8,13 @@ mod hash_ref;
 mod hpke;
 mod kdf;
 mod provider;
-mod providers;
+pub(crate) mod providers;
 mod public_key;
 #[cfg(feature = "rustcrypto")]
 mod rust_crypto;
 mod secret;
 mod signature;
-mod suite;
+pub(crate) mod suite;
 mod tree_kdf;
 
 pub use error::CryptoError;
@@ -24,11 +24,11 @@ pub use hpke::{HpkeCiphertext, HpkeKeyPair, HpkePrivateKey, HpkePublicKey, KemOu
 pub(crate) use kdf::counted;
 pub use kdf::{HashAlgorithm, Tag};
 pub use provider::{Aead, CryptoProvider, Curve, SignatureScheme};
-pub use providers::Provider;
+pub(crate) use providers::Provider;
 pub use secret::Secret;
 pub(crate) use secret::{secret_type, to_secret_bytes};
 pub use signature::{Signature, SignatureKeyPair, SignaturePrivateKey, SignaturePublicKey};
-pub use suite::Suite;
+pub(crate) use suite::Suite;
 pub(crate) use tree_kdf::{MAX_NH, TreeKdf};
 
 #[cfg(test)]

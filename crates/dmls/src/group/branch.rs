@@ -235,6 +235,9 @@ impl Group {
         let let_go = self.let_go(&head, &child.id, child.number, child.parent.as_ref(), &child.edge);
         let stays = head == child.id || !let_go.iter().any(|gone| gone.id == child.id);
         let mut effects = add(&child, stays);
+        let is_over =
+            forks.finals().contains(&child.edge.commit) && self.flushed.contains(&child.edge.commit);
+        effects.extend(is_over.then(|| Effect::DropFlushed(child.edge.commit.clone())));
         let (dropped, gone) = self.carry_out(let_go, &mut effects);
         effects.extend(self.forget_old(&head, child.number));
 

@@ -12,6 +12,7 @@
 //! w commit                its Welcome, once it is confirmed and until it was sent
 //! x commit                a commit that removes us
 //! f commit, b commit      the delivery service says: final, blocked
+//! y commit                and: all that was sent before it is delivered, though it is not here or not final yet
 //! h order                 a held message
 //! t hash                  a node of a ratchet tree, shared by all epochs that have it
 //!
@@ -159,6 +160,7 @@ kinds! {
     Removal b'x' "a removal";
     Final b'f' "a final commit";
     Blocked b'b' "a blocked commit";
+    Flushed b'y' "a flushed commit";
     Held b'h' "a held message";
     Tree b't' "a tree node";
     PublicGroup b'u' "an observed group";
@@ -180,6 +182,7 @@ pub(crate) enum Key<'a> {
     Removal(&'a CommitId),
     Final(&'a CommitId),
     Blocked(&'a CommitId),
+    Flushed(&'a CommitId),
     Held(u64),
     Tree(&'a [u8]),
     PublicGroup,
@@ -216,6 +219,7 @@ impl Key<'_> {
             Self::Removal(commit) => join(Kind::Removal, &[commit.as_bytes()]),
             Self::Final(commit) => join(Kind::Final, &[commit.as_bytes()]),
             Self::Blocked(commit) => join(Kind::Blocked, &[commit.as_bytes()]),
+            Self::Flushed(commit) => join(Kind::Flushed, &[commit.as_bytes()]),
             Self::Held(order) => join(Kind::Held, &[&order.to_be_bytes()]),
             Self::Tree(hash) => join(Kind::Tree, &[hash]),
             Self::PublicGroup => join(Kind::PublicGroup, &[]),

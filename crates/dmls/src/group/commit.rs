@@ -123,10 +123,7 @@ impl<'g> CommitBuilder<'g> {
     /// service, or [`Group::bundle`].
     pub fn stage(self, now: Time, rng: &mut dyn CryptoRng) -> Result<Step<'g, SentCommit>, Error> {
         let Made { group, pending, advance, left_out } = self.make(now, rng)?;
-        let staged = group.pending.values().filter(|pending| !pending.given_up).count();
-        if staged >= group.config.limits.pending {
-            return Err(Limit::Pending.into());
-        }
+        group.check_pending()?;
         let sent = SentCommit { left_out, ..pending.sent() };
         let effect = Effect::Pending(sent.id.clone(), Box::new(pending));
         Ok(Decision::new(sent, advance.into_iter().chain([effect]).collect()).into_step(group))
@@ -233,6 +230,12 @@ impl Group {
             welcome: pending.welcome.clone(),
             group_info: MlsMessage::GroupInfo(Box::new(info)).to_bytes(),
         })
+    }
+
+    /// Whether there is room for another commit that is not confirmed.
+    pub(super) fn check_pending(&self) -> Result<(), Limit> {
+        let staged = self.pending.values().filter(|pending| !pending.given_up).count();
+        if staged >= self.config.limits.pending { Err(Limit::Pending) } else { Ok(()) }
     }
 
     /// Gives a commit of ours up: the delivery service refused it. It may have reached somebody all the same, and the

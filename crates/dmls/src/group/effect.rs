@@ -47,6 +47,8 @@ pub(crate) enum Effect {
     DropFinal(CommitId),
     Block(CommitId),
     Unblock(CommitId),
+    Flushed(CommitId),
+    DropFlushed(CommitId),
     /// What else changes about the group.
     State(Box<GroupState>),
 }
@@ -132,6 +134,8 @@ impl Effect {
             Self::DropFinal(commit) => changes.delete(Key::Final(commit)),
             Self::Block(commit) => changes.put(Key::Blocked(commit), Vec::new()),
             Self::Unblock(commit) => changes.delete(Key::Blocked(commit)),
+            Self::Flushed(commit) => changes.put(Key::Flushed(commit), Vec::new()),
+            Self::DropFlushed(commit) => changes.delete(Key::Flushed(commit)),
             Self::State(state) => changes.put(Key::Group, group.record(state)),
         }
     }
@@ -214,6 +218,12 @@ impl Effect {
             Self::DropFinal(commit) => group.graph.change(|forks| forks.drop_final(&commit)),
             Self::Block(commit) => group.graph.change(|forks| forks.block(&commit)),
             Self::Unblock(commit) => group.graph.change(|forks| forks.unblock(&commit)),
+            Self::Flushed(commit) => {
+                group.flushed.insert(commit);
+            }
+            Self::DropFlushed(commit) => {
+                group.flushed.remove(&commit);
+            }
             Self::State(state) => group.state = *state,
         }
     }

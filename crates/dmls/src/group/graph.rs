@@ -109,7 +109,9 @@ pub(crate) struct Graph {
     /// Epochs that can be read or more, on the way and beside it, by number.
     way: BTreeSet<(u64, EpochId)>,
     beside: BTreeSet<(u64, EpochId)>,
+    /// Those that are only known, on the way and beside it.
     known: BTreeSet<(u64, EpochId)>,
+    lost: BTreeSet<(u64, EpochId)>,
     /// Those whose resumption_psk is kept.
     resumptions: BTreeSet<(u64, EpochId)>,
 }
@@ -121,6 +123,7 @@ impl Graph {
             way: BTreeSet::new(),
             beside: BTreeSet::new(),
             known: BTreeSet::new(),
+            lost: BTreeSet::new(),
             resumptions: BTreeSet::new(),
         };
         graph.place(&id);
@@ -158,8 +161,14 @@ impl Graph {
         self.way.len() + self.beside.len()
     }
 
-    pub(crate) fn known(&self) -> &BTreeSet<(u64, EpochId)> {
-        &self.known
+    /// How many epochs are only known.
+    pub(crate) fn known(&self) -> usize {
+        self.known.len() + self.lost.len()
+    }
+
+    /// Epochs beside the way of which only the name is left, by number.
+    pub(crate) fn lost(&self) -> &BTreeSet<(u64, EpochId)> {
+        &self.lost
     }
 
     pub(crate) fn resumptions(&self) -> &BTreeSet<(u64, EpochId)> {
@@ -174,7 +183,7 @@ impl Graph {
         let after = self.forks.end();
         let extends = after.key == id && Some(&before.key) == parent.as_ref();
         if *after != before && !extends {
-            self.sort_out();
+            self.sort_out(&before.key);
         }
     }
 
@@ -183,7 +192,7 @@ impl Graph {
         let before = self.forks.end().clone();
         change(&mut self.forks);
         if *self.forks.end() != before {
-            self.sort_out();
+            self.sort_out(&before.key);
         }
     }
 
@@ -205,7 +214,7 @@ impl Graph {
         let Some(number) = self.forks.get(id).map(|vertex| vertex.number) else { return };
         self.forks.forget(id);
         let key = (number, id.clone());
-        for set in [&mut self.way, &mut self.beside, &mut self.known, &mut self.resumptions] {
+        for set in [&mut self.way, &mut self.beside, &mut self.known, &mut self.lost, &mut self.resumptions] {
             set.remove(&key);
         }
     }
@@ -237,7 +246,8 @@ impl Graph {
         for (set, belongs) in [
             (&mut self.way, is_retained && on_way),
             (&mut self.beside, is_retained && !on_way),
-            (&mut self.known, !is_retained),
+            (&mut self.known, !is_retained && on_way),
+            (&mut self.lost, !is_retained && !on_way),
             (&mut self.resumptions, has_resumption),
         ] {
             if belongs {
@@ -248,10 +258,18 @@ impl Graph {
         }
     }
 
-    /// After the way has turned: which retained epochs are on it. There are at most as many as the limit allows.
-    fn sort_out(&mut self) {
-        let retained: Vec<_> = self.way.iter().chain(&self.beside).map(|(_, id)| id.clone()).collect();
-        for id in retained {
+    /// After the way has turned: what was on it and what is on it now, down from where the two part.
+    fn sort_out(&mut self, before: &EpochId) {
+        let on_way = |id: &EpochId| self.forks.is_on_way(id);
+        let left = self.forks.ancestors(before).take_while(|(id, _)| !on_way(id));
+        let is_placed = |id: &EpochId, number: u64| {
+            let key = (number, id.clone());
+            self.way.contains(&key) || self.known.contains(&key)
+        };
+        let entered = self.forks.ancestors(&self.forks.end().key);
+        let entered = entered.take_while(|(id, vertex)| !is_placed(id, vertex.number));
+        let turned: Vec<_> = left.chain(entered).map(|(id, _)| id.clone()).collect();
+        for id in turned {
             self.place(&id);
         }
     }

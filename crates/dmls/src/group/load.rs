@@ -364,6 +364,7 @@ impl Group {
         let forks = self.graph.forks();
         forks.finals().iter().for_each(|commit| changes.put(Key::Final(commit), Vec::new()));
         forks.blocked().iter().for_each(|commit| changes.put(Key::Blocked(commit), Vec::new()));
+        self.flushed.iter().for_each(|commit| changes.put(Key::Flushed(commit), Vec::new()));
         self.held.iter().for_each(|(order, held)| changes.put(Key::Held(order), held.to_bytes()));
         changes.put(Key::Group, self.record(&self.state));
         out.changes
@@ -390,6 +391,7 @@ impl Group {
             pending,
             welcomes: loader.by_commit(Kind::Welcome, |bytes| Ok(bytes.to_vec()))?,
             removals: loader.by_commit(Kind::Removal, |bytes| decode_record("a removal", bytes))?,
+            flushed: loader.by_commit(Kind::Flushed, |_| Ok(()))?.into_keys().collect(),
             held: HeldMessages::default(),
             trees: TreeStore::default(),
             moved: None,

@@ -25,7 +25,7 @@ mod step;
 mod successor;
 mod tree_store;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 pub use changes::Changes;
@@ -98,6 +98,8 @@ pub struct Group {
     welcomes: BTreeMap<CommitId, Vec<u8>>,
     /// Commits that say that they remove us.
     removals: BTreeMap<CommitId, Removal>,
+    /// What the delivery service said of commits that are not here, or not final: all that was sent before is delivered.
+    flushed: BTreeSet<CommitId>,
     held: HeldMessages,
     trees: TreeStore,
     /// Once it is needed to choose what to evict.

@@ -2,7 +2,7 @@
 //! the commits themselves, also before them.
 
 use crate::error::{Error, Limit};
-use crate::forks::{Forks, WayEnd};
+use crate::forks::WayEnd;
 use crate::key_schedule::{CommitId, EpochId};
 
 use super::effect::Effect;
@@ -56,28 +56,35 @@ impl Group {
     /// ancestors, can only be read from now on, once its own epoch is here.
     pub fn finalize(&mut self, commit: &CommitId) -> Result<Step<'_, Turn>, Error> {
         self.check_room(self.graph.forks().finals().len())?;
-        let end = self.graph.forks().end_with_final(commit);
         let known = self.graph.forks().by_commit(commit);
+        let claim = self.removals.get(commit).filter(|removal| !removal.stands);
+        let end = match known {
+            Some(id) if self.graph.forks().is_on_way(id) => self.graph.forks().end().clone(),
+            _ => self.graph.forks().end_after(|forks| {
+                forks.finalize(commit);
+                if let Some(removal) = claim {
+                    forks.add_dead_end(&removal.parent, removal.edge.clone());
+                }
+            }),
+        };
         let mut effects = vec![Effect::Finalize(commit.clone())];
-        if let Some(removal) = self.removals.get(commit).filter(|removal| !removal.stands) {
-            effects.push(Effect::Removal(commit.clone(), Box::new(removal.standing())));
-        }
+        effects.extend(claim.map(|claim| Effect::Removal(commit.clone(), Box::new(claim.standing()))));
         if let Some(id) = known {
             let above = self.graph.forks().ancestors(id).skip(1).map(|(_, vertex)| &vertex.edge.commit);
             let implied = above.filter(|commit| self.graph.forks().finals().contains(*commit));
             effects.extend(implied.map(|commit| Effect::DropFinal(commit.clone())));
         }
         let held = known.filter(|id| self.full(id).is_ok());
-        let let_go = held.map(|id| self.released_by(None, Some(id))).unwrap_or_default();
+        let let_go = held.map(|id| self.released_by(commit, Some(id))).unwrap_or_default();
+        let is_over = held.is_some() && self.flushed.contains(commit);
+        effects.extend(is_over.then(|| Effect::DropFlushed(commit.clone())));
         Ok(self.turn(commit, end, let_go, effects).into_step(self))
     }
 
     /// The delivery service says that too few members can process a commit: the way avoids it and all below it.
     pub fn block(&mut self, commit: &CommitId) -> Result<Step<'_, Turn>, Error> {
         self.check_room(self.graph.forks().blocked().len())?;
-        let on_way = self.is_commit_on_way(commit);
-        let end = on_way.then(|| self.graph.forks().end_after(|forks| forks.block(commit)));
-        let end = end.unwrap_or_else(|| self.graph.forks().end().clone());
+        let end = self.graph.forks().end_after(|forks| forks.block(commit));
         let effects = vec![Effect::Block(commit.clone())];
         Ok(self.turn(commit, end, Vec::new(), effects).into_step(self))
     }
@@ -89,31 +96,28 @@ impl Group {
         self.turn(commit, end, Vec::new(), effects).into_step(self)
     }
 
-    /// The delivery service says that all messages sent before a final commit were delivered: what could only be read, and
-    /// is not a descendant, is deleted.
-    pub fn flushed(&mut self, commit: &CommitId) -> Step<'_, Turn> {
+    /// The delivery service says that all messages sent before a final commit were delivered: what is not its descendant is
+    /// deleted, as soon as its own epoch is here and final.
+    pub fn flushed(&mut self, commit: &CommitId) -> Result<Step<'_, Turn>, Error> {
         let forks = self.graph.forks();
-        let final_epoch = forks.by_commit(commit).filter(|id| forks.is_final(id));
+        let Some(id) = forks.by_commit(commit).filter(|id| forks.is_final(id)) else {
+            self.check_room(self.flushed.len())?;
+            let effects = vec![Effect::Flushed(commit.clone())];
+            return Ok(self.turn(commit, forks.end().clone(), Vec::new(), effects).into_step(self));
+        };
         let retained = self.graph.way().iter().chain(self.graph.beside());
         let is_read_only =
             |id: &EpochId| self.graph.node(id).is_some_and(|node| node.level() == Level::Readable);
-        let gone = retained.filter(|(_, id)| {
-            final_epoch.is_some_and(|final_epoch| is_read_only(id) && !forks.is_above(final_epoch, id))
-        });
+        let gone = retained.filter(|(_, other)| is_read_only(other) && !forks.is_above(id, other));
         let gone = gone.map(|(number, id)| (id.clone(), *number));
         let let_go = gone.map(|(id, number)| LetGo { id, number, level: Level::Known, why: Why::Flushed });
         let let_go = let_go.collect();
-        self.turn(commit, forks.end().clone(), let_go, Vec::new()).into_step(self)
+        Ok(self.turn(commit, forks.end().clone(), let_go, Vec::new()).into_step(self))
     }
 
     /// What was said of commits that never come must not grow without bound.
     fn check_room(&self, count: usize) -> Result<(), Limit> {
         if count >= self.config.limits.known_epochs.max(1) { Err(Limit::Verdicts) } else { Ok(()) }
-    }
-
-    fn is_commit_on_way(&self, commit: &CommitId) -> bool {
-        let forks = self.graph.forks();
-        forks.by_commit(commit).is_some_and(|id| forks.is_on_way(id))
     }
 
     pub(super) fn turn(
@@ -132,14 +136,5 @@ impl Group {
         let state = Some(GroupState { head: head.clone(), ..self.state.clone() });
         let outcome = Turn { known, head, head_moved, lost, deleted, dropped, stranded };
         Decision { outcome, effects, state }
-    }
-}
-
-impl<N> Forks<EpochId, N> {
-    fn end_with_final(&self, commit: &CommitId) -> WayEnd<EpochId> {
-        match self.by_commit(commit) {
-            Some(id) if self.is_on_way(id) => self.end().clone(),
-            _ => self.end_after(|forks| forks.finalize(commit)),
-        }
     }
 }

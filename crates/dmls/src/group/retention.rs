@@ -78,13 +78,17 @@ impl Group {
             return let_go;
         }
         if self.graph.forks().finals().contains(&edge.commit) {
-            let_go.extend(self.released_by(parent.map(|parent| (parent, new)), None));
+            let_go.extend(self.released_by(&edge.commit, None));
         }
         if self.is_linear() {
             let old = retained().filter(|(_, id)| id != head && self.is_full(id));
             let_go.extend(old.map(|(number, id)| self.gone(id, *number, Level::Readable, Why::Linear)));
         }
-        let_go.extend(parent.into_iter().flat_map(|parent| self.over_quota(parent, edge)));
+        let_go.extend(parent.into_iter().flat_map(|parent| self.over_quota(head, parent, edge)));
+        // An epoch may go for two reasons: then the lower level stays. The head never goes.
+        let_go.retain(|gone| gone.id != *head);
+        let_go.sort_by(|a, b| (a.number, &a.id, a.level).cmp(&(b.number, &b.id, b.level)));
+        let_go.dedup_by(|one, before| one.id == before.id);
         self.evict(head, new, number, parent, &mut let_go);
         let_go
     }
@@ -93,8 +97,9 @@ impl Group {
         self.graph.node(id).is_some_and(|node| node.level() == Level::Full)
     }
 
-    /// A child that wins drives out the branch of the same committer's lowest tag, if there are too many.
-    fn over_quota(&self, parent: &EpochId, edge: &Edge) -> Vec<LetGo> {
+    /// A child that wins drives out the branch of the same committer's lowest tag, if there are too many. A lower one that
+    /// leads to the head, because it is final, stays.
+    fn over_quota(&self, head: &EpochId, parent: &EpochId, edge: &Edge) -> Vec<LetGo> {
         let children = self.graph.forks().children(parent);
         let same = children.filter(|(_, vertex)| {
             vertex.edge.committer == edge.committer && vertex.value.level() > Level::Known
@@ -103,7 +108,8 @@ impl Group {
         if same.len() < self.children_per_committer(parent) {
             return Vec::new();
         }
-        let lowest = same.into_iter().min_by_key(|(_, vertex)| vertex.edge.tag.as_bytes());
+        let losers = same.into_iter().filter(|(id, _)| !self.graph.forks().is_above(id, head));
+        let lowest = losers.min_by_key(|(_, vertex)| vertex.edge.tag.as_bytes());
         let mut open: Vec<_> = lowest.into_iter().collect();
         let mut branch = Vec::new();
         while let Some((id, vertex)) = open.pop() {
@@ -115,6 +121,21 @@ impl Group {
         branch
     }
 
+    /// The start holds all that follows it. If so much does that more would be known than the limit allows, it goes, though somebody
+    /// may still be there.
+    fn let_start_go(&self, head: &EpochId, let_go: &mut Vec<LetGo>) {
+        if self.graph.known() < self.config.limits.known_epochs {
+            return;
+        }
+        let start = self.graph.forks().start();
+        if let Some(vertex) = self.graph.vertex(start).filter(|vertex| vertex.value.level() > Level::Known)
+            && start != head
+            && !let_go.iter().any(|gone| gone.id == *start)
+        {
+            let_go.push(self.gone(start, vertex.number, Level::Known, Why::Limit));
+        }
+    }
+
     /// What the limit asks for.
     fn evict(
         &self,
@@ -124,6 +145,7 @@ impl Group {
         parent: Option<&EpochId>,
         let_go: &mut Vec<LetGo>,
     ) {
+        self.let_start_go(head, let_go);
         let gone = let_go.iter().filter(|gone| gone.level == Level::Known).count();
         let excess = (self.graph.retained() + 1).saturating_sub(gone + self.config.limits.epochs.max(1));
         if excess == 0 {
@@ -136,8 +158,13 @@ impl Group {
         let way = || self.graph.way().iter().filter(|(_, id)| id != head && !is_beside(id));
         let lost = self.graph.way().iter().filter(|(_, id)| id != head && is_beside(id));
         let new_lost = (number, new.clone());
-        let mut beside: Vec<_> =
-            self.graph.beside().iter().filter(|(_, id)| !turned || !above(id)).chain(lost).collect();
+        let mut beside: Vec<_> = self
+            .graph
+            .beside()
+            .iter()
+            .filter(|(_, id)| id != head && (!turned || !above(id)))
+            .chain(lost)
+            .collect();
         if new != head {
             beside.push(&new_lost);
         }
@@ -166,17 +193,18 @@ impl Group {
         }
     }
 
-    /// What a final commit releases: its ancestors and what it excludes. `new` is an epoch that is not in the graph yet, with its parent.
-    pub(super) fn released_by(
-        &self,
-        new: Option<(&EpochId, &EpochId)>,
-        known: Option<&EpochId>,
-    ) -> Vec<LetGo> {
-        let is_below = |id: &EpochId| known.is_some_and(|known| self.graph.forks().is_above(known, id));
-        let is_new = |id: &EpochId| new.is_some_and(|(_, new)| new == id);
+    /// What a final commit releases: its ancestors and what it excludes. `id` is its epoch, if that is in the graph already. If all
+    /// that was sent before is delivered, too, not even messages are left.
+    pub(super) fn released_by(&self, commit: &CommitId, id: Option<&EpochId>) -> Vec<LetGo> {
+        let is_below = |other: &EpochId| id.is_some_and(|id| self.graph.forks().is_above(id, other));
+        let (level, why) = match self.flushed.contains(commit) {
+            true => (Level::Known, Why::Flushed),
+            false => (Level::Readable, Why::Final),
+        };
+        let lowers = |id: &EpochId| self.graph.node(id).is_some_and(|node| node.level() > level);
         let retained = self.graph.way().iter().chain(self.graph.beside());
-        let released = retained.filter(|(_, id)| self.is_full(id) && !is_below(id) && !is_new(id));
-        released.map(|(number, id)| self.gone(id, *number, Level::Readable, Why::Final)).collect()
+        let released = retained.filter(|(_, id)| lowers(id) && !is_below(id));
+        released.map(|(number, id)| self.gone(id, *number, level, why)).collect()
     }
 
     /// The effects of letting go: own commits that go with their parents, and what is told.
@@ -221,7 +249,7 @@ impl Group {
             old.filter(|(_, id)| id != head).map(|(_, id)| Effect::DropResumption(id.clone())).collect();
 
         let forks = self.graph.forks();
-        let excess = self.graph.known().len().saturating_sub(limits.known_epochs);
+        let excess = self.graph.known().saturating_sub(limits.known_epochs);
         if excess == 0 {
             return effects;
         }
@@ -229,8 +257,8 @@ impl Group {
         let chain = forks.forgettable_chain().map(|(id, _)| id).take_while(|id| is_known(id));
         let mut forgotten: Vec<_> = chain.take(excess).collect();
         if forgotten.len() < excess {
-            let losers = self.graph.known().iter().map(|(_, id)| id);
-            let losers = losers.filter(|id| !forks.is_on_way(id) && forks.is_forgettable(id));
+            let losers = self.graph.lost().iter().map(|(_, id)| id);
+            let losers = losers.filter(|id| forks.is_forgettable(id));
             forgotten.extend(losers.take(excess - forgotten.len()));
         }
         for id in forgotten {

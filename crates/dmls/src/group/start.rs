@@ -1,6 +1,6 @@
 //! How a client comes into a group: by creating it, by a Welcome, by an external commit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand_core::CryptoRng;
 
@@ -170,6 +170,7 @@ impl Group {
         if external.epoch.suite().code() != self.suite.code() {
             return Err(Rule::GroupInfoSuite.into());
         }
+        self.check_pending()?;
         let pending = PendingCommit {
             message: external.message,
             authenticated_data,
@@ -221,6 +222,7 @@ impl Group {
             pending: BTreeMap::new(),
             welcomes: BTreeMap::new(),
             removals: BTreeMap::new(),
+            flushed: BTreeSet::new(),
             held: HeldMessages::default(),
             trees: TreeStore::default(),
             moved: None,

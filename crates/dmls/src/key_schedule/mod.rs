@@ -59,12 +59,12 @@ secret_type! {
 
 secret_type! {
     /// What a Welcome carries to new members (RFC 9420 s8).
-    pub struct JoinerSecret;
+    pub(crate) struct JoinerSecret;
 }
 
 secret_type! {
     /// Encrypts the GroupInfo in a Welcome (RFC 9420 s8).
-    pub struct WelcomeSecret;
+    pub(crate) struct WelcomeSecret;
 }
 
 secret_type! {
@@ -109,7 +109,7 @@ secret_type! {
 
 secret_type! {
     /// Two members who compare it know that they are in the same epoch (RFC 9420 s8.7).
-    pub struct EpochAuthenticator;
+    pub(crate) struct EpochAuthenticator;
 }
 
 secret_type! {

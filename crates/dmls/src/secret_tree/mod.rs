@@ -254,6 +254,10 @@ impl SecretTree {
                 return Err(DecodeError::at(0, "both ratchets of each used leaf of the secret tree"));
             }
         }
+        let below_nodes: u32 = self.nodes.keys().map(|node| node.span().1).sum();
+        if below_nodes + self.used_leaves().count() as u32 != self.size.leaves() {
+            return Err(DecodeError::at(0, "a node or a ratchet for each leaf of the secret tree"));
+        }
         Ok(())
     }
 }

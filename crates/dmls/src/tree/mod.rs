@@ -1,7 +1,7 @@
 //! The ratchet tree (RFC 9420 s4, s7, Appendix C).
 
 mod encoding;
-mod index;
+pub(crate) mod index;
 mod key_set;
 mod leaf_node;
 mod new_path;
@@ -15,7 +15,8 @@ mod tree_hash;
 mod update_path;
 mod validation;
 
-pub use index::{LeafIndex, NodeIndex, TreeSize};
+pub(crate) use index::LeafIndex;
+pub use index::{NodeIndex, TreeSize};
 pub(crate) use leaf_node::LeafPlace;
 pub use leaf_node::{LeafNode, LeafNodeSource};
 pub(crate) use new_path::{NewPath, new_update};

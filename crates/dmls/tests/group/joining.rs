@@ -141,6 +141,30 @@ fn who_joins_again_joins_this_group() {
 }
 
 #[test]
+fn a_final_commit_above_the_epoch_in_which_we_joined_again_leaves_the_head() {
+    for final_first in [true, false] {
+        let rng = &mut rng(9);
+        let (mut a, mut b) = pair(&config(), 9);
+        let missed = advance(&mut a, &mut [], rng);
+        let info = a.group.head().group_info(NOW).unwrap();
+        let identity = b.identity.clone();
+        let options = ExternalJoinOptions::default();
+        let sent = b.run(|group| group.rejoin(&identity, &info, options, NOW, rng)).unwrap();
+        b.confirm(&sent, SPLIT);
+        if final_first {
+            b.run(|group| group.finalize(&missed.id)).unwrap();
+        }
+        new_epoch(b.receive(&missed.message, SPLIT).unwrap());
+        if !final_first {
+            b.run(|group| group.finalize(&missed.id)).unwrap();
+        }
+        assert_eq!(b.group.head().level(), Level::Full);
+        b.restart();
+        assert_eq!(b.head(), sent.epoch);
+    }
+}
+
+#[test]
 fn who_joined_on_a_branch_that_lost_is_told_and_joins_again() {
     let mut told = 0;
     for seed in 0..6 {

@@ -274,3 +274,28 @@ fn a_removal_that_won_is_not_forgotten() {
     }
     assert!(seen[0] > 0 && seen[1] > 0, "both happened");
 }
+
+/// A member who never says anything could hold the whole history. It is held up to the limit, and then that is told.
+#[test]
+fn a_silent_member_does_not_make_the_graph_grow_for_ever() {
+    let limits = Limits { epochs: 8, known_epochs: 32, resumption_psks: 4, ..Limits::default() };
+    let (mut a, _, _) = trio(&Config { limits, ..public_config() }, 77);
+    a.strict = false;
+    let rng = &mut rng(77);
+    let first = a.head();
+    let (mut evicted, mut most) = (Vec::new(), 0);
+    for _ in 0..400 {
+        let step = a.group.commit().stage_confirmed(NOW, rng).unwrap();
+        step.changes().replay_into(&mut a.records);
+        let done = step.apply_unsaved();
+        evicted.extend(done.epoch.deleted.into_iter().map(|gone| (gone.id, gone.why)));
+        most = most.max(a.group.epochs().count());
+    }
+    a.check();
+    a.restart();
+    assert!(most <= 32 + 2 * 8, "{most} epochs in the graph");
+    assert!(
+        evicted.contains(&(first, Why::Limit)),
+        "the end that the silent ones may be at went, and it was told"
+    );
+}

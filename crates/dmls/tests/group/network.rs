@@ -147,8 +147,6 @@ fn late_messages_of_what_is_final_are_read_until_they_are_flushed() {
     for sent in [&lower, &higher] {
         new_epoch(c.receive(&sent.message, SPLIT).unwrap());
     }
-    let turn = c.run(|group| Ok(group.flushed(&lower.id))).unwrap();
-    assert!(turn.deleted.is_empty(), "it is not final yet");
     let turn = c.run(|group| group.finalize(&lower.id)).unwrap();
     assert!(turn.head_moved && turn.lost.len() == 1 && turn.lost[0].id == higher.epoch);
     let gone: Vec<_> = turn.deleted.iter().map(|gone| (&gone.id, gone.level, gone.why)).collect();
@@ -162,12 +160,38 @@ fn late_messages_of_what_is_final_are_read_until_they_are_flushed() {
         }
         other => panic!("{other:?}"),
     }
-    let turn = c.run(|group| Ok(group.flushed(&lower.id))).unwrap();
+    let turn = c.run(|group| group.flushed(&lower.id)).unwrap();
     assert!(turn.deleted.iter().all(|gone| gone.why == Why::Flushed && gone.level == Level::Known));
     assert!(turn.deleted.iter().any(|gone| gone.id == parent));
     c.restart();
     assert!(matches!(c.receive(&too_late, SPLIT), Ok(Outcome::EpochDeleted(_))));
     assert_eq!(c.count(b'e'), 1);
+}
+
+#[test]
+fn what_was_flushed_before_it_is_final_or_here_is_not_kept_to_be_read() {
+    let (mut a, mut b, c) = trio(&public_config(), 5);
+    let (lower, _) = two(&mut a, &mut b, 5);
+    for early in [false, true] {
+        let mut c = c.copy();
+        let parent = c.head();
+        if early {
+            let turn = c.run(|group| group.flushed(&lower.id)).unwrap();
+            assert!(!turn.known && turn.deleted.is_empty(), "it is not here yet");
+            c.run(|group| group.finalize(&lower.id)).unwrap();
+            c.restart();
+            new_epoch(c.receive(&lower.message, SPLIT).unwrap());
+        } else {
+            new_epoch(c.receive(&lower.message, SPLIT).unwrap());
+            let turn = c.run(|group| group.flushed(&lower.id)).unwrap();
+            assert!(turn.known && turn.deleted.is_empty(), "it is not final yet");
+            c.restart();
+            c.run(|group| group.finalize(&lower.id)).unwrap();
+        }
+        assert_eq!(c.group.epoch(&parent).unwrap().level(), Level::Known);
+        assert_eq!((c.count(b'e'), c.count(b'y')), (1, 0));
+        c.restart();
+    }
 }
 
 #[test]

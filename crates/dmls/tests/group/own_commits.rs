@@ -2,7 +2,7 @@
 
 use dmls::framing::ContentType;
 use dmls::message::Psk;
-use dmls::{Config, Error, Limits, Outcome, RolledBack, SentCommit, Usage, Why};
+use dmls::{Config, Error, KeySchedule, Limits, Outcome, RolledBack, SentCommit, Usage, Why};
 
 use super::common::{Client, NOW, PSK, SPLIT, WHOLE, config, identity, key_package, public_config, rng};
 use super::{advance, new_epoch, pair, tag_of};
@@ -99,6 +99,19 @@ fn a_welcome_is_kept_until_it_was_sent() {
         a.restart();
         assert!(a.run(|group| group.welcome_sent(&id)).is_err());
     }
+}
+
+#[test]
+fn an_own_commit_goes_once_though_its_parent_goes_for_two_reasons() {
+    let rng = &mut rng(12);
+    let (mut a, mut b) = pair(&Config { schedule: KeySchedule::Rfc9420, ..public_config() }, 12);
+    let ours = a.stage(rng);
+    let theirs = b.stage(rng);
+    a.run(|group| group.finalize(&theirs.id)).unwrap();
+    let new = new_epoch(a.receive(&theirs.message, SPLIT).unwrap());
+    assert_eq!((new.dropped, new.deleted.len()), (vec![ours.id], 1));
+    a.restart();
+    assert_eq!(a.head(), theirs.epoch);
 }
 
 #[test]

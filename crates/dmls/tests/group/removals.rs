@@ -7,7 +7,7 @@ use dmls::{DmlsMessage, Error, Outcome, Rule, SentCommit, Usage};
 use rand_chacha::ChaCha20Rng;
 
 use super::common::{Client, NOW, SPLIT, public_config, rng};
-use super::{new_epoch, tag_of, trio};
+use super::{advance, new_epoch, tag_of, trio};
 
 /// A commit of `by` that removes `victim`, properly signed, with a tag that it made up.
 fn forged(by: &mut Client, victim: &Client, rng: &mut ChaCha20Rng) -> Vec<u8> {
@@ -97,7 +97,7 @@ fn a_removal_stands_once_it_is_final_whenever_that_is_said() {
         let rng = &mut rng(3);
         let (mut a, mut b, mut c) = trio(&public_config(), 3);
         let sent = removal(&mut a, &c, rng);
-        let other = b.stage(rng);
+        let (parent, other) = (c.head(), b.stage(rng));
         new_epoch(c.receive(&other.message, SPLIT).unwrap());
         if final_first {
             assert!(!c.run(|group| group.finalize(&sent.id)).unwrap().known);
@@ -109,12 +109,39 @@ fn a_removal_stands_once_it_is_final_whenever_that_is_said() {
         }
         if !final_first {
             assert!(!c.group.is_removed());
-            assert!(c.run(|group| group.finalize(&sent.id)).unwrap().known);
+            let turn = c.run(|group| group.finalize(&sent.id)).unwrap();
+            assert!(turn.known && turn.head_moved && turn.lost.len() == 1);
         }
         for _ in 0..2 {
             assert!(c.group.is_removed(), "final first: {final_first}");
+            assert_eq!(c.head(), parent, "final first: {final_first}");
             c.restart();
         }
+    }
+}
+
+#[test]
+fn what_is_said_of_a_removal_that_stands_counts_at_once() {
+    let rng = &mut rng(5);
+    let (mut a, mut b, mut c) = trio(&public_config(), 5);
+    let sent = removal(&mut a, &c, rng);
+    let other = b.stage(rng);
+    assert!(matches!(c.receive(&sent.message, SPLIT), Ok(Outcome::Removed(_))));
+    c.run(|group| group.confirm_removal(&sent.id)).unwrap();
+    new_epoch(c.receive(&other.message, SPLIT).unwrap());
+    c.run(|group| group.block(&sent.id)).unwrap();
+    for _ in 0..2 {
+        assert!(!c.group.is_removed());
+        assert_eq!(c.head(), other.epoch);
+        c.restart();
+    }
+    let next = advance(&mut c, &mut [], rng);
+    // Final, it wins over what is blocked and over the higher tag, also from another branch.
+    c.run(|group| group.finalize(&sent.id)).unwrap();
+    for _ in 0..2 {
+        assert!(c.group.is_removed());
+        assert_ne!(c.head(), next.epoch);
+        c.restart();
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use dmls::CommitId;
 use dmls::codec::{Decode, Encode};
 use dmls::crypto::{Secret, SignatureKeyPair};
 use dmls::danger::AcceptAnyCredential;
 use dmls::extension::{Extensions, ExternalSender, HomeAttestation};
 use dmls::framing::{MlsMessage, PublicMessage};
-use dmls::key_schedule::CommitId;
 use dmls::message::GroupInfo;
 use dmls::*;
 use ed25519_dalek::{Signer, SigningKey};
