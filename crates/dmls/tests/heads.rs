@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use common::{Client, NOW, config, public_config};
 use dmls::codec::{Decode, Encode};
+use dmls::extension::ForkChoiceRule;
 use dmls::{
     CommitId, Config, DmlsMessage, EpochId, Error, Group, Level, Limits, Outcome, Rule, Stranded, Turn, Why,
 };
@@ -116,6 +117,10 @@ fn history(seed: u64, counts: &mut BTreeMap<&'static str, Count>) {
     // A ruleset gives all members the same quotas; without one, each has its own limits.
     let without = Config { ruleset: None, offer_external_joins: true, ..config.clone() };
     let config = if seed % 4 < 2 { config } else { without };
+    let mut config = config;
+    if let Some(ruleset) = config.ruleset.as_mut().filter(|_| seed % 8 < 4) {
+        ruleset.fork_choice = ForkChoiceRule::REMOVALS_FIRST;
+    }
     let mut world = World::new(config, BOUNDS, &mut rng);
     let steps = 30 + world.below(80);
     for _ in 0..steps {
