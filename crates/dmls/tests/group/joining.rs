@@ -165,6 +165,29 @@ fn a_final_commit_above_the_epoch_in_which_we_joined_again_leaves_the_head() {
 }
 
 #[test]
+fn a_false_parent_of_an_epoch_in_which_we_joined_again_breaks_nothing() {
+    let rng = &mut rng(10);
+    let (mut a, mut b) = pair(&config(), 10);
+    let held = b.head();
+    let missed = advance(&mut a, &mut [], rng);
+    advance(&mut a, &mut [], rng);
+    let info = a.group.head().group_info(NOW).unwrap();
+    let identity = b.identity.clone();
+    let mut rejoin = |b: &mut Client, epoch| {
+        let options = ExternalJoinOptions { epoch: Some(epoch), ..Default::default() };
+        b.run(|group| group.rejoin(&identity, &info, options, NOW, rng))
+    };
+    // We hold it, and see that it can't be.
+    assert_eq!(rejoin(&mut b, held).err(), Some(Error::Invalid(Rule::EpochHeader)));
+    // It comes later.
+    let sent = rejoin(&mut b, missed.epoch.clone()).unwrap();
+    b.confirm(&sent, SPLIT);
+    new_epoch(b.receive(&missed.message, SPLIT).unwrap());
+    b.restart();
+    assert_eq!(b.head(), sent.epoch);
+}
+
+#[test]
 fn who_joined_on_a_branch_that_lost_is_told_and_joins_again() {
     let mut told = 0;
     for seed in 0..6 {
