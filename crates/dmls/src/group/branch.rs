@@ -248,7 +248,7 @@ impl Group {
             forks.finals().contains(&child.edge.commit) && self.flushed.contains(&child.edge.commit);
         effects.extend(is_over.then(|| Effect::DropFlushed(child.edge.commit.clone())));
         let (dropped, gone) = self.carry_out(let_go, &mut effects);
-        effects.extend(self.forget_old(&head, child.number));
+        effects.extend(self.forget_old(&head, child.number, child.parent.as_ref()));
 
         let head_moved = head != self.state.head;
         let parent = child.parent.as_ref();
