@@ -90,7 +90,8 @@ fn thousands_of_epochs(network: Network, retained: usize) {
     #[allow(clippy::disallowed_methods, reason = "how long a test runs is decided outside")]
     let epochs = std::env::var("DMLS_GROWTH_EPOCHS").map_or(2_000, |number| number.parse().unwrap());
     let rng = &mut rng(1);
-    let (mut a, mut b) = pair(&public_config(), 1);
+    let limits = Limits { known_epochs: 1_024, ..Limits::default() };
+    let (mut a, mut b) = pair(&Config { limits, ..public_config() }, 1);
     for group in [&mut a, &mut b] {
         group.set_network(network).apply_unsaved();
     }

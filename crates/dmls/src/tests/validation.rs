@@ -162,8 +162,8 @@ fn document() -> String {
         writeln!(out, "| `{id}` | {} | {} |", code(places), code(tests)).unwrap();
     }
     let requirements = requirements();
-    let is_ours = |by: &&str| rules.contains_key(by);
-    let by_rule = requirements.iter().filter(|r| r.by.iter().any(|by| is_ours(&by))).count();
+    let is_ours = |by: &&str| rules.contains_key(*by);
+    let by_rule = requirements.iter().filter(|r| r.by.iter().any(is_ours)).count();
     let by_place = requirements.iter().filter(|r| !r.by.is_empty()).count() - by_rule;
     let by_nothing = requirements.len() - by_rule - by_place;
     write!(
