@@ -195,9 +195,9 @@ impl Group {
         if self.held.find(&hash).is_some_and(|order| Some(order) != arrived.was_held) {
             return Ok(Decision::nothing(Outcome::Duplicate));
         }
-        let room = self.held.make_room(&waits_for, arrived.bytes.len(), &self.config.limits);
-        let room: Vec<_> =
-            room.ok_or(Limit::Held)?.into_iter().filter(|order| Some(*order) != arrived.was_held).collect();
+        let limits = &self.config.limits;
+        let room = self.held.make_room(&waits_for, arrived.bytes.len(), arrived.was_held, limits);
+        let room = room.ok_or(Limit::Held)?;
         let evicted = room.iter().filter_map(|order| Some(self.held.get(*order)?.message.clone())).collect();
         let mut effects: Vec<_> = room.into_iter().map(Effect::Release).collect();
         let message = arrived.bytes.to_vec();
