@@ -30,7 +30,7 @@ impl Edge {
 /// An epoch in the graph.
 #[derive(Debug)]
 pub(crate) struct Vertex<K, N> {
-    /// Which may not be in the graph.
+    /// Which may not be in the graph. It counts only if its number is one less: who joins by a GroupInfo can't verify it.
     pub parent: Option<K>,
     pub number: u64,
     pub edge: Edge,
@@ -47,6 +47,10 @@ pub(crate) struct Vertex<K, N> {
 impl<K, N> Vertex<K, N> {
     pub(crate) fn new(parent: Option<K>, number: u64, edge: Edge, choice: ForkChoice, value: N) -> Self {
         Self { parent, number, edge, choice, value, next: None, on_way: false, is_final: false }
+    }
+
+    pub(crate) fn follows<M>(&self, parent: &Vertex<K, M>) -> bool {
+        parent.number.checked_add(1) == Some(self.number)
     }
 
     /// The same without the epoch itself.
@@ -134,8 +138,10 @@ impl<K: Ord + Clone, N> Forks<K, N> {
     }
 
     pub(crate) fn children(&self, key: &K) -> impl Iterator<Item = (&K, &Vertex<K, N>)> {
+        let parent = self.vertices.get(key);
         let children = self.children.get(key).into_iter().flatten();
-        children.filter_map(|child| self.vertices.get_key_value(child))
+        let children = children.filter_map(|child| self.vertices.get_key_value(child));
+        children.filter(move |(_, child)| parent.is_none_or(|parent| child.follows(parent)))
     }
 
     /// How many commits of an epoch are in the graph, those that remove us too.
@@ -171,7 +177,10 @@ impl<K: Ord + Clone, N> Forks<K, N> {
     /// An epoch and those above it, as far as they are here.
     pub(crate) fn ancestors<'a>(&'a self, key: &'a K) -> impl Iterator<Item = (&'a K, &'a Vertex<K, N>)> {
         let first = self.vertices.get_key_value(key);
-        std::iter::successors(first, |(_, vertex)| self.vertices.get_key_value(vertex.parent.as_ref()?))
+        std::iter::successors(first, |(_, vertex)| {
+            let parent = self.vertices.get_key_value(vertex.parent.as_ref()?);
+            parent.filter(|(_, parent)| vertex.follows(parent))
+        })
     }
 
     /// Whether `ancestor` is above `key`, or is it.
@@ -333,12 +342,12 @@ impl<K: Ord + Clone, N> Forks<K, N> {
     }
 
     fn mark_final(&mut self, key: &K) {
-        let mut current = Some(key.clone());
-        while let Some(vertex) = current.as_ref().and_then(|key| self.vertices.get_mut(key)) {
-            if std::mem::replace(&mut vertex.is_final, true) {
-                break;
+        let not_yet = self.ancestors(key).take_while(|(_, vertex)| !vertex.is_final);
+        let not_yet: Vec<_> = not_yet.map(|(key, _)| key.clone()).collect();
+        for key in &not_yet {
+            if let Some(vertex) = self.vertices.get_mut(key) {
+                vertex.is_final = true;
             }
-            current = vertex.parent.clone();
         }
     }
 

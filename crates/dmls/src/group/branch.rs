@@ -184,6 +184,7 @@ impl Group {
             }
             _ => None,
         };
+        self.check_parent(pending)?;
         let child = NewChild {
             id: pending.epoch.id.clone(),
             parent: pending.parent.clone(),
@@ -194,6 +195,14 @@ impl Group {
             authenticated_data: pending.authenticated_data.clone(),
         };
         Ok(OwnChild { child, puncture, welcome: pending.welcome.clone() })
+    }
+
+    /// The parent that a GroupInfo names for a commit by which we join again can't be verified, but it must fit, if it is here.
+    pub(super) fn check_parent(&self, pending: &PendingCommit) -> Result<(), Rule> {
+        let parent = pending.parent.as_ref().and_then(|parent| self.graph.vertex(parent));
+        let number = pending.epoch.context().epoch;
+        let fits = parent.is_none_or(|parent| parent.number.checked_add(1) == Some(number));
+        if fits { Ok(()) } else { Err(Rule::EpochHeader) }
     }
 
     fn decide_own_child(
@@ -239,7 +248,7 @@ impl Group {
             forks.finals().contains(&child.edge.commit) && self.flushed.contains(&child.edge.commit);
         effects.extend(is_over.then(|| Effect::DropFlushed(child.edge.commit.clone())));
         let (dropped, gone) = self.carry_out(let_go, &mut effects);
-        effects.extend(self.forget_old(&head, child.number));
+        effects.extend(self.forget_old(&head, child.number, child.parent.as_ref()));
 
         let head_moved = head != self.state.head;
         let parent = child.parent.as_ref();

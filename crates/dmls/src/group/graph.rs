@@ -177,23 +177,20 @@ impl Graph {
 
     pub(crate) fn insert(&mut self, id: EpochId, vertex: Vertex<EpochId, Node>) {
         let parent = vertex.parent.clone();
-        let before = self.forks.end().clone();
+        let (start, end) = (self.forks.start().clone(), self.forks.end().clone());
         self.forks.insert(id.clone(), vertex);
-        self.place(&id);
-        let after = self.forks.end();
-        let extends = after.key == id && Some(&before.key) == parent.as_ref();
-        if *after != before && !extends {
-            self.sort_out(&before.key);
+        let extends = self.forks.end().key == id && Some(&end.key) == parent.as_ref();
+        if !extends {
+            self.sort_out(&start, &end.key);
         }
+        self.place(&id);
     }
 
     /// Changes what the delivery service or the caller said of commits, or where the way begins.
     pub(crate) fn change(&mut self, change: impl FnOnce(&mut Forks<EpochId, Node>)) {
-        let before = self.forks.end().clone();
+        let (start, end) = (self.forks.start().clone(), self.forks.end().clone());
         change(&mut self.forks);
-        if *self.forks.end() != before {
-            self.sort_out(&before.key);
-        }
+        self.sort_out(&start, &end.key);
     }
 
     pub(crate) fn lower(&mut self, id: &EpochId, level: Level) {
@@ -258,8 +255,18 @@ impl Graph {
         }
     }
 
-    /// After the way has turned: what was on it and what is on it now, down from where the two part.
-    fn sort_out(&mut self, before: &EpochId) {
+    /// Where the way has turned: what was on it and what is on it now, down from where the two part. `start` and `before` are
+    /// where it began and ended.
+    fn sort_out(&mut self, start: &EpochId, before: &EpochId) {
+        if self.forks.start() != start {
+            // It begins elsewhere, or what is above it came last: so it may have changed where it ends as before.
+            let all: Vec<_> = self.forks.iter().map(|(id, _)| id.clone()).collect();
+            all.iter().for_each(|id| self.place(id));
+            return;
+        }
+        if self.forks.end().key == *before {
+            return;
+        }
         let on_way = |id: &EpochId| self.forks.is_on_way(id);
         let left = self.forks.ancestors(before).take_while(|(id, _)| !on_way(id));
         let is_placed = |id: &EpochId, number: u64| {
@@ -272,5 +279,53 @@ impl Graph {
         for id in turned {
             self.place(&id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fork_choice::ForkChoice;
+    use crate::forks::Edge;
+
+    fn id(name: u8) -> EpochId {
+        vec![name; 32].into()
+    }
+
+    fn vertex(parent: u8, name: u8, number: u64) -> Vertex<EpochId, Node> {
+        let edge = Edge {
+            commit: vec![name; 32].into(),
+            tag: vec![name; 32].into(),
+            committer: None,
+            removes: Vec::new(),
+        };
+        let node = Node::known(None, Time(0));
+        Vertex::new(Some(id(parent)), number, edge, ForkChoice::default(), node)
+    }
+
+    fn names(set: &BTreeSet<(u64, EpochId)>) -> Vec<u8> {
+        set.iter().map(|(_, id)| id.as_bytes()[0]).collect()
+    }
+
+    #[test]
+    fn what_is_on_the_way_is_sorted_out_though_it_ends_as_before() {
+        let mut graph = Graph::new(id(1), vertex(0, 1, 1));
+        graph.insert(id(2), vertex(1, 2, 2));
+        graph.insert(id(4), vertex(3, 4, 4));
+        graph.change(|forks| forks.begin_at(&id(4)));
+        assert_eq!((names(&graph.known), names(&graph.lost)), (vec![4], vec![1, 2]));
+        graph.insert(id(3), vertex(2, 3, 3));
+        assert_eq!((names(&graph.known), names(&graph.lost)), (vec![1, 2, 3, 4], vec![]));
+    }
+
+    #[test]
+    fn what_is_above_a_commit_that_was_final_before_it_came_is_sorted_out() {
+        let mut graph = Graph::new(id(1), vertex(0, 1, 1));
+        graph.insert(id(9), vertex(1, 9, 2));
+        graph.insert(id(2), vertex(1, 2, 2));
+        graph.insert(id(3), vertex(2, 3, 3));
+        graph.change(|forks| forks.finalize(&vec![4; 32].into()));
+        graph.insert(id(4), vertex(3, 4, 4));
+        assert_eq!((names(&graph.known), names(&graph.lost)), (vec![1, 2, 3, 4], vec![9]));
     }
 }

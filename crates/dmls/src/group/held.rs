@@ -162,15 +162,22 @@ impl HeldMessages {
         }
     }
 
-    /// Those that must go to make room for another, the oldest first. `None` if there is no room even so.
+    /// Those that must go to make room for another, the oldest first. `None` if there is no room even so. `again` is the place of
+    /// the message itself, if it was held until now.
     ///
     /// What is held is not authenticated: whoever can send garbage could fill any room. Dropping the oldest lets
     /// garbage wash out; the delivery service or the sender can deliver again what was dropped, and it is told.
-    pub(crate) fn make_room(&self, waits_for: &WaitsFor, length: usize, limits: &Limits) -> Option<Vec<u64>> {
+    pub(crate) fn make_room(
+        &self,
+        waits_for: &WaitsFor,
+        length: usize,
+        again: Option<u64>,
+        limits: &Limits,
+    ) -> Option<Vec<u64>> {
         if length > limits.held_bytes / 2 || limits.held_messages == 0 || limits.held_per_epoch == 0 {
             return None;
         }
-        let mut evicted = Vec::new();
+        let mut evicted: Vec<_> = again.into_iter().collect();
         let same = self.waiting.get(waits_for);
         if let Some(oldest) =
             same.filter(|same| same.len() >= limits.held_per_epoch).and_then(BTreeSet::first)
@@ -188,6 +195,7 @@ impl HeldMessages {
                 evicted.push(*order);
             }
         }
+        evicted.retain(|order| Some(*order) != again);
         Some(evicted)
     }
 
@@ -212,12 +220,14 @@ mod tests {
         let mut all = HeldMessages::default();
         (0..10).for_each(|number| all.insert(number, held(number)));
         let limits = Limits { held_messages: 10, held_per_epoch: 1, held_bytes: 1000, ..Limits::default() };
-        assert_eq!(all.make_room(&WaitsFor::Number(99), 8, &limits), Some(vec![0]));
+        assert_eq!(all.make_room(&WaitsFor::Number(99), 8, None, &limits), Some(vec![0]));
         // Its own epoch is crowded: then that one goes, and there is room.
-        assert_eq!(all.make_room(&WaitsFor::Number(5), 8, &limits), Some(vec![5]));
+        assert_eq!(all.make_room(&WaitsFor::Number(5), 8, None, &limits), Some(vec![5]));
+        // One that is held again drives nobody out.
+        assert_eq!(all.make_room(&WaitsFor::Number(99), 8, Some(3), &limits), Some(vec![]));
         let limits = Limits { held_bytes: 80, ..limits };
-        assert_eq!(all.make_room(&WaitsFor::Number(99), 24, &limits), Some(vec![0, 1, 2]));
-        assert_eq!(all.make_room(&WaitsFor::Number(99), 41, &limits), None);
+        assert_eq!(all.make_room(&WaitsFor::Number(99), 24, None, &limits), Some(vec![0, 1, 2]));
+        assert_eq!(all.make_room(&WaitsFor::Number(99), 41, None, &limits), None);
     }
 
     #[test]

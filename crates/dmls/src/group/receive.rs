@@ -139,13 +139,13 @@ impl Group {
             Some(id) => self.graph.forks().entry(id),
             None => self.graph.by_number(arrived.number()).and_then(|id| self.graph.forks().entry(id)),
         };
-        let Some((id, vertex)) = found else { return Ok(self.route_unknown(arrived)) };
         if let Some(pending) = self.pending.get(commit) {
-            if pending.parent.as_ref() != Some(id) {
+            if arrived.header.is_some() && arrived.header != pending.parent {
                 return Err(Rule::EpochHeader.into());
             }
             return Ok(Route::Confirm);
         }
+        let Some((id, vertex)) = found else { return Ok(self.route_unknown(arrived)) };
         if arrived.number() != vertex.number {
             return Err(Rule::EpochHeader.into());
         }
@@ -159,11 +159,6 @@ impl Group {
     /// this copy from us.
     fn route_unknown(&self, arrived: &Arrived<'_>) -> Route<'static> {
         let number = arrived.number();
-        if let Some(pending) = self.pending.get(&arrived.commit_id)
-            && pending.parent == arrived.header
-        {
-            return Route::Confirm;
-        }
         let start = self.graph.vertex(self.graph.forks().start()).map_or(0, |vertex| vertex.number);
         match &arrived.header {
             _ if number < start => Route::Answer(Outcome::BeforeUs { number }),
@@ -200,9 +195,9 @@ impl Group {
         if self.held.find(&hash).is_some_and(|order| Some(order) != arrived.was_held) {
             return Ok(Decision::nothing(Outcome::Duplicate));
         }
-        let room = self.held.make_room(&waits_for, arrived.bytes.len(), &self.config.limits);
-        let room: Vec<_> =
-            room.ok_or(Limit::Held)?.into_iter().filter(|order| Some(*order) != arrived.was_held).collect();
+        let limits = &self.config.limits;
+        let room = self.held.make_room(&waits_for, arrived.bytes.len(), arrived.was_held, limits);
+        let room = room.ok_or(Limit::Held)?;
         let evicted = room.iter().filter_map(|order| Some(self.held.get(*order)?.message.clone())).collect();
         let mut effects: Vec<_> = room.into_iter().map(Effect::Release).collect();
         let message = arrived.bytes.to_vec();

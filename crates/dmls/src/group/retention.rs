@@ -240,8 +240,8 @@ impl Group {
         (dropped, deleted)
     }
 
-    /// Drops resumption keys and ids of epochs that are long gone.
-    pub(super) fn forget_old(&self, head: &EpochId, newest: u64) -> Vec<Effect> {
+    /// Drops resumption keys and ids of epochs that are long gone; not the parent of what is new.
+    pub(super) fn forget_old(&self, head: &EpochId, newest: u64, parent: Option<&EpochId>) -> Vec<Effect> {
         let limits = &self.config.limits;
         let is_old = |number: u64| number.saturating_add(limits.resumption_psks) < newest;
         let old = self.graph.resumptions().iter().take_while(|(number, _)| is_old(*number));
@@ -254,11 +254,12 @@ impl Group {
             return effects;
         }
         let is_known = |id: &EpochId| self.graph.node(id).is_some_and(|node| node.level() == Level::Known);
-        let chain = forks.forgettable_chain().map(|(id, _)| id).take_while(|id| is_known(id));
+        let chain =
+            forks.forgettable_chain().map(|(id, _)| id).take_while(|id| is_known(id) && Some(*id) != parent);
         let mut forgotten: Vec<_> = chain.take(excess).collect();
         if forgotten.len() < excess {
             let losers = self.graph.lost().iter().map(|(_, id)| id);
-            let losers = losers.filter(|id| forks.is_forgettable(id));
+            let losers = losers.filter(|id| forks.is_forgettable(id) && Some(*id) != parent);
             forgotten.extend(losers.take(excess - forgotten.len()));
         }
         for id in forgotten {
@@ -267,6 +268,7 @@ impl Group {
                 let commit = &vertex.edge.commit;
                 effects.extend(forks.finals().contains(commit).then(|| Effect::DropFinal(commit.clone())));
                 effects.extend(forks.blocked().contains(commit).then(|| Effect::Unblock(commit.clone())));
+                effects.extend(self.flushed.contains(commit).then(|| Effect::DropFlushed(commit.clone())));
             }
             let removals = self.removals.iter().filter(|(_, removal)| removal.parent == *id);
             effects.extend(removals.map(|(commit, _)| Effect::ForgetRemoval(commit.clone())));
@@ -292,7 +294,12 @@ impl Group {
                 self.moved = Some(moved);
             }
             Some(moved) if !self.graph.forks().is_on_way(new) => self.moved = Some(moved),
-            _ => self.moved = Some(Moved::new(self)),
+            _ => {
+                // The head is not said yet; what is new becomes it if it can.
+                let is_head = self.graph.forks().end().key == *new && self.is_full(new);
+                let head = if is_head { new } else { &self.state.head };
+                self.moved = Some(Moved::new(self, head));
+            }
         }
     }
 
@@ -318,21 +325,17 @@ pub(crate) struct Moved {
 }
 
 impl Moved {
-    /// From all that is retained.
-    fn new(group: &Group) -> Self {
-        let head = group.head_epoch();
-        let mut moved = Self {
-            own: head.own_leaf(),
-            at: group.state.head.clone(),
-            last: BTreeMap::new(),
-            counts: BTreeMap::new(),
-        };
-        for (leaf, _) in head.public().tree.leaves() {
+    /// From all that is retained on the way to an epoch.
+    fn new(group: &Group, head: &EpochId) -> Self {
+        let epoch = group.full(head).expect("the head is a full epoch");
+        let mut moved =
+            Self { own: epoch.own_leaf(), at: head.clone(), last: BTreeMap::new(), counts: BTreeMap::new() };
+        for (leaf, _) in epoch.public().tree.leaves() {
             moved.set(leaf, 0);
         }
         // From the head up: what a leaf did before it was somebody's who is gone does not count.
         let mut settled = std::collections::BTreeSet::new();
-        for (_, vertex) in group.graph.forks().ancestors(&group.state.head) {
+        for (_, vertex) in group.graph.forks().ancestors(head) {
             let here = speakers(&vertex.value);
             for leaf in here.into_iter().chain(vertex.edge.committer).filter(|leaf| !settled.contains(leaf)) {
                 moved.raise(leaf, vertex.number);
@@ -387,6 +390,33 @@ impl Moved {
     fn raise(&mut self, leaf: LeafIndex, number: u64) {
         if self.last.get(&leaf).is_some_and(|last| *last < number) {
             self.set(leaf, number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::ChaCha20Rng;
+    use rand_chacha::rand_core::SeedableRng;
+
+    use super::*;
+    use crate::danger::AcceptAnyCredential;
+    use crate::time::Time;
+    use crate::{CipherSuite, Config, Credential, Identity, Limits, NewGroupOptions};
+
+    #[test]
+    fn who_was_heard_is_followed_and_not_searched_for_at_each_commit() {
+        let rng = &mut ChaCha20Rng::seed_from_u64(1);
+        let limits = Limits { epochs: 4, ..Limits::default() };
+        let config = Config { limits, ..Config::new(AcceptAnyCredential) };
+        let suite = config.provider.suite(CipherSuite::X25519_AES128).unwrap();
+        let alice = Identity::generate(suite, Credential::basic("alice"), rng).unwrap();
+        let founding = Group::create(&alice, NewGroupOptions::default(), config, Time(0), rng).unwrap();
+        let mut group = founding.apply_unsaved();
+        for number in 1..10 {
+            group.commit().stage_confirmed(Time(0), rng).unwrap().apply_unsaved();
+            let at = group.moved.as_ref().map(|moved| moved.at.clone());
+            assert_eq!(at, (number >= 3).then(|| group.state.head.clone()), "after {number} commits");
         }
     }
 }

@@ -184,6 +184,7 @@ impl Group {
             given_up: false,
             epoch: external.epoch,
         };
+        self.check_parent(&pending)?;
         let sent = pending.sent();
         let effect = Effect::Pending(sent.id.clone(), Box::new(pending));
         Ok(Decision::new(sent, vec![effect]).into_step(self))

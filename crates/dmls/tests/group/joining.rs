@@ -165,6 +165,44 @@ fn a_final_commit_above_the_epoch_in_which_we_joined_again_leaves_the_head() {
 }
 
 #[test]
+fn a_false_parent_of_an_epoch_in_which_we_joined_again_breaks_nothing() {
+    let rng = &mut rng(10);
+    let (mut a, mut b) = pair(&config(), 10);
+    let held = b.head();
+    let missed = advance(&mut a, &mut [], rng);
+    advance(&mut a, &mut [], rng);
+    let info = a.group.head().group_info(NOW).unwrap();
+    let identity = b.identity.clone();
+    let mut rejoin = |b: &mut Client, epoch| {
+        let options = ExternalJoinOptions { epoch: Some(epoch), ..Default::default() };
+        b.run(|group| group.rejoin(&identity, &info, options, NOW, rng))
+    };
+    // We hold it, and see that it can't be.
+    assert_eq!(rejoin(&mut b, held).err(), Some(Error::Invalid(Rule::EpochHeader)));
+    // It comes later.
+    let sent = rejoin(&mut b, missed.epoch.clone()).unwrap();
+    b.confirm(&sent, SPLIT);
+    new_epoch(b.receive(&missed.message, SPLIT).unwrap());
+    b.restart();
+    assert_eq!(b.head(), sent.epoch);
+}
+
+#[test]
+fn who_joins_again_in_a_group_without_names_is_confirmed_by_its_own_return() {
+    let rng = &mut rng(11);
+    let config = dmls::Config { schedule: dmls::KeySchedule::Rfc9420, ..public_config() };
+    let (mut a, mut b) = pair(&config, 11);
+    let info = a.group.head().group_info(NOW).unwrap();
+    let identity = b.identity.clone();
+    let options = ExternalJoinOptions::default();
+    let sent = b.run(|group| group.rejoin(&identity, &info, options, NOW, rng)).unwrap();
+    let new = new_epoch(a.receive(&sent.message, SPLIT).unwrap());
+    assert!(new_epoch(b.receive(&sent.message, SPLIT).unwrap()).own);
+    assert_eq!(b.head(), new.id);
+    b.restart();
+}
+
+#[test]
 fn who_joined_on_a_branch_that_lost_is_told_and_joins_again() {
     let mut told = 0;
     for seed in 0..6 {
