@@ -88,30 +88,49 @@ struct Count {
 fn one_head_whatever_the_order_and_whatever_the_limits() {
     let cases = setting("DMLS_HEADS_CASES").unwrap_or(12);
     let seeds = setting("DMLS_HEADS_SEED").map_or(0..cases, |seed| seed..seed + 1);
-    let mut counts = BTreeMap::new();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut counts = Counts::new();
+    std::thread::scope(|scope| {
+        let shares = (0..threads).map(|thread| seeds.clone().skip(thread).step_by(threads));
+        let shares: Vec<_> = shares.map(|seeds| scope.spawn(|| histories(seeds))).collect();
+        for share in shares {
+            add(&mut counts, share.join().unwrap());
+        }
+    });
+    println!("{counts:#?}");
+}
+
+type Counts = BTreeMap<&'static str, Count>;
+
+fn add(counts: &mut Counts, more: Counts) {
+    for (name, count) in more {
+        let all = counts.entry(name).or_default();
+        all.runs += count.runs;
+        all.told += count.told;
+        all.elsewhere += count.elsewhere;
+    }
+}
+
+fn histories(seeds: impl Iterator<Item = u64>) -> Counts {
+    let mut counts = Counts::new();
     for seed in seeds {
         let result = std::panic::catch_unwind(|| {
-            let mut counts = BTreeMap::new();
+            let mut counts = Counts::new();
             history(seed, &mut counts);
             counts
         });
         match result {
-            Ok(more) => more.into_iter().for_each(|(name, count): (_, Count)| {
-                let all: &mut Count = counts.entry(name).or_default();
-                all.runs += count.runs;
-                all.told += count.told;
-                all.elsewhere += count.elsewhere;
-            }),
+            Ok(more) => add(&mut counts, more),
             Err(panic) => {
                 println!("this was DMLS_HEADS_SEED={seed}");
                 std::panic::resume_unwind(panic);
             }
         }
     }
-    println!("{counts:#?}");
+    counts
 }
 
-fn history(seed: u64, counts: &mut BTreeMap<&'static str, Count>) {
+fn history(seed: u64, counts: &mut Counts) {
     let mut rng = common::rng(3 << 32 | seed);
     let config = if seed.is_multiple_of(2) { config() } else { public_config() };
     // A ruleset gives all members the same quotas; without one, each has its own limits.

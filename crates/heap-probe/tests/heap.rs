@@ -7,7 +7,7 @@ use dmls::GroupContext;
 use dmls::codec::{Decode, Reader};
 use dmls::crypto::Tag;
 use dmls::danger::AcceptAnyCredential;
-use dmls::extension::ExternalSender;
+use dmls::extension::{ExternalJoins, ExternalSender, Ruleset};
 use dmls::{
     Changes, CipherSuite, Config, Credential, ExternalJoinOptions, Founding, Group, Identity, KeyLog,
     KeySchedule, Lifetime, Network, NewGroupOptions, Outcome, OwnKeyPackage, Provider, Step, Time,
@@ -130,7 +130,11 @@ fn life_of_a_group(
 ) -> Arc<Secrets> {
     let secrets = Arc::new(Secrets::default());
     let log: Arc<dyn KeyLog> = secrets.clone();
-    let config = Config { provider, schedule, key_log: Some(log), ..Config::new(AcceptAnyCredential) };
+    // Somebody joins by an external commit at the end.
+    let ruleset = Some(Ruleset { external_joins: ExternalJoins::ANYONE, ..Ruleset::default() });
+    let usual = Config::new(AcceptAnyCredential);
+    let config =
+        Config { provider, schedule, key_log: Some(log), ruleset, offer_external_joins: true, ..usual };
     let suite = provider.suite(suite).unwrap();
     let rng = &mut ChaCha20Rng::seed_from_u64(7);
     let identity = |name: &str, rng: &mut ChaCha20Rng| {
