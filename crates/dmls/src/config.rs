@@ -152,10 +152,11 @@ pub struct Limits {
     pub children_per_committer: usize,
     /// Own commits that are not confirmed: each holds an epoch.
     pub pending: usize,
-    /// Epochs that can process commits. The oldest go first, whatever the delivery service says.
+    /// Epochs that can process commits or read messages. Beyond it those go where a missing commit is least likely (DESIGN s3.3),
+    /// whatever the delivery service says.
     pub epochs: usize,
     /// Deleted epochs of which the name is kept, to recognise duplicates and to know from where branches part: some 300 bytes each, 8 KiB at
-    /// most. Beyond it the oldest are forgotten, and what is retained before them goes first.
+    /// most, and 4 for each leaf that the commit removed. Beyond it the oldest are forgotten, and what is retained before them goes first.
     pub known_epochs: usize,
     /// Past epochs whose resumption_psk is kept (RFC 9420 s8.6).
     pub resumption_psks: u64,

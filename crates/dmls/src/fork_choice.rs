@@ -33,7 +33,8 @@ pub enum ForkChoice {
     /// An arrow goes from each commit to those whose committer it removes, and from each that removes anybody to external
     /// commits of newcomers. Those win at which no arrow points from outside of their own circle (strongly connected
     /// component). The price: the choice between two commits can depend on a third, so a commit that comes late can win
-    /// although its author saw it lose. A removal deeper in a branch protects only from there on.
+    /// although its author saw it lose; and a loser that is forgotten (`Limits::known_epochs`) decides no longer, so members who
+    /// forget at different times can differ. A removal deeper in a branch protects only from there on.
     RemovalsFirst,
 }
 

@@ -17,7 +17,7 @@ pub(crate) struct Edge {
     pub commit: CommitId,
     pub tag: Tag,
     pub committer: Option<LeafIndex>,
-    /// Kept only where the fork choice asks for it.
+    /// The leaves that it removes.
     pub removes: Vec<LeafIndex>,
 }
 
