@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::crypto::Tag;
 use crate::fork_choice::{Candidate, ForkChoice};
+use crate::framing::Sender;
 use crate::key_schedule::CommitId;
 use crate::tree::LeafIndex;
 
@@ -22,6 +23,15 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
+    /// Of a commit by `sender`. An external one counts as committed by the leaf that it replaces.
+    pub(crate) fn new(commit: CommitId, tag: Tag, sender: Sender, removes: Vec<LeafIndex>) -> Self {
+        let committer = match sender {
+            Sender::Member(leaf) => Some(leaf),
+            _ => removes.first().copied(),
+        };
+        Self { commit, tag, committer, removes }
+    }
+
     fn candidate(&self) -> Candidate<'_> {
         Candidate { tag: &self.tag, commit: &self.commit, committer: self.committer, removes: &self.removes }
     }

@@ -1,11 +1,12 @@
 //! How a commit becomes an epoch of the graph: others' when they arrive, ours when they are confirmed.
 
+use crate::config::Limits;
 use crate::crypto::{ProposalRef, Tag};
 use crate::epoch::{CommitSummary, Epoch, ProcessedCommit, PublicEpoch, Rules};
 use crate::error::{Error, Rule, Usage};
 use crate::fork_choice::ForkChoice;
 use crate::forks::{Edge, Vertex, WayEnd};
-use crate::framing::{AuthenticatedContent, Content, Sender, Verified};
+use crate::framing::{AuthenticatedContent, Content, Verified};
 use crate::key_schedule::{ChildInput, CommitId, EpochId};
 use crate::message::{Commit, Proposal, ProposalOrRef};
 use crate::time::Time;
@@ -45,6 +46,12 @@ impl PendingCommit {
         let node = Node::new(Some(self.commit.known()), self.made, self.epoch);
         (id, Vertex::new(self.parent, number, self.edge, choice, node))
     }
+}
+
+/// How many children of an epoch one committer may have before they must win: as the group's ruleset says, or else this client (R16).
+pub(crate) fn children_per_committer(epoch: Option<&PublicEpoch>, limits: &Limits) -> usize {
+    let ruleset = epoch.and_then(|epoch| epoch.ruleset.as_ref());
+    ruleset.map_or(limits.children_per_committer, |ruleset| usize::from(ruleset.children_per_committer))
 }
 
 /// The fork choice that the GroupContext of an epoch names for its children (R16). Whoever does not know it did not join.
@@ -297,14 +304,9 @@ impl Group {
         same >= self.children_per_committer(parent)
     }
 
-    /// How many children of an epoch one committer may have before they must win: as the group's ruleset says, or else this
-    /// client (R16).
     pub(super) fn children_per_committer(&self, parent: &EpochId) -> usize {
         let public = self.graph.node(parent).and_then(Node::public);
-        let ruleset = public.and_then(|public| public.ruleset.as_ref());
-        ruleset.map_or(self.config.limits.children_per_committer, |ruleset| {
-            usize::from(ruleset.children_per_committer)
-        })
+        children_per_committer(public, &self.config.limits)
     }
 
     /// How a commit is compared with its siblings: known before anything is decrypted.
@@ -319,12 +321,7 @@ impl Group {
         if tag.as_bytes().len() != self.suite.nh() {
             return Err(Rule::ConfirmationTag);
         }
-        let removes = removed_by(parent, commit);
-        let committer = match content.content.sender {
-            Sender::Member(leaf) => Some(leaf),
-            _ => removes.first().copied(),
-        };
-        Ok(Edge { commit: commit_id, tag, committer, removes })
+        Ok(Edge::new(commit_id, tag, content.content.sender, removed_by(parent, commit)))
     }
 
     /// The epochs on the way to the head that are not on the way to `kept`, where the new way goes through.

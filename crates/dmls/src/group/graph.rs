@@ -156,8 +156,13 @@ impl Graph {
         &self.beside
     }
 
-    /// How many epochs can be read or more.
-    pub(crate) fn retained(&self) -> usize {
+    /// Epochs that can be read or more: those on the way, by number, then those beside it.
+    pub(crate) fn retained(&self) -> impl Iterator<Item = &(u64, EpochId)> {
+        self.way.iter().chain(&self.beside)
+    }
+
+    /// How many these are.
+    pub(crate) fn count_retained(&self) -> usize {
         self.way.len() + self.beside.len()
     }
 

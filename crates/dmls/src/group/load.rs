@@ -23,7 +23,7 @@ use super::effect::{Writer, write_epoch, write_vertex};
 use super::graph::{Graph, Node, State};
 use super::held::{HeldMessage, HeldMessages};
 use super::removal::Removal;
-use super::tree_store::{TreeStore, TreeUses};
+use super::tree_store::TreeStore;
 use super::{Group, GroupState, Joining, Network};
 
 /// The format of all records; a later one will say how it reads this one.
@@ -215,6 +215,17 @@ impl<'a> Records<'a> {
     pub(crate) fn get(&self, key: Key<'_>) -> Option<&'a [u8]> {
         self.0.get(&key.to_bytes()[..]).copied()
     }
+
+    /// The record that begins with the format of all.
+    pub(crate) fn formatted<T: Decode>(&self, key: Key<'_>, what: &'static str) -> Result<T, RecordsError> {
+        let bytes = self.get(key).ok_or(RecordsError::Missing(what))?;
+        let (format, rest) = bytes.split_at_checked(2).ok_or(RecordsError::Damaged(what))?;
+        let format = u16::from_be_bytes([format[0], format[1]]);
+        if format != FORMAT {
+            return Err(RecordsError::Format(format));
+        }
+        decode_record(what, rest)
+    }
 }
 
 /// A record's value.
@@ -339,6 +350,11 @@ impl Group {
 
     /// Everything, as changes to an empty map: for a copy, or to compare.
     pub fn snapshot(&self) -> Changes {
+        self.write_all().changes
+    }
+
+    /// All records, and how often they use each tree node.
+    pub(super) fn write_all(&self) -> Writer {
         let mut out = Writer::new();
         let stored = TreeStore::default();
         for (id, vertex) in self.graph.forks().iter() {
@@ -359,13 +375,13 @@ impl Group {
         self.flushed.iter().for_each(|commit| changes.put(Key::Flushed(commit), Vec::new()));
         self.held.iter().for_each(|(order, held)| changes.put(Key::Held(order), held.to_bytes()));
         changes.put(Key::Group, self.record(&self.state));
-        out.changes
+        out
     }
 
     /// Comes back from storage: all records that all changes of this group left behind.
     pub fn load(records: &BTreeMap<Vec<u8>, Vec<u8>>, config: Config) -> Result<Self, Error> {
         let records = Records::new(records)?;
-        let group = group_record(&records)?;
+        let group: GroupRecord = records.formatted(Key::Group, "the group")?;
         if group.is_dmls != (config.schedule == KeySchedule::Dmls) {
             return Err(RecordsError::Schedule.into());
         }
@@ -396,8 +412,9 @@ impl Group {
         }
         loaded.wake_all();
         loaded.say_again(&loader.records)?;
-        loaded.count_trees();
-        loader.records.check_all_in(&loaded.snapshot())?;
+        let all = loaded.write_all();
+        loaded.trees.apply(all.uses);
+        loader.records.check_all_in(&all.changes)?;
         let head = loaded.state.head.clone();
         loaded.track_moved(&head);
         Ok(loaded)
@@ -425,25 +442,4 @@ impl Group {
         });
         Ok(())
     }
-
-    /// Counts how often each stored tree node is used.
-    fn count_trees(&mut self) {
-        let mut uses = TreeUses::default();
-        let mut ignored = Changes::default();
-        let retained = self.graph.forks().iter().filter_map(|(_, vertex)| vertex.value.public());
-        for public in retained.chain(self.pending.values().map(|pending| pending.epoch.public())) {
-            self.trees.retain(&self.suite, &public.tree, &mut uses, &mut ignored);
-        }
-        self.trees.apply(uses);
-    }
-}
-
-fn group_record(records: &Records<'_>) -> Result<GroupRecord, RecordsError> {
-    let bytes = records.get(Key::Group).ok_or(RecordsError::Missing("the group"))?;
-    let (format, rest) = bytes.split_at_checked(2).ok_or(RecordsError::Damaged("the group"))?;
-    let format = u16::from_be_bytes([format[0], format[1]]);
-    if format != FORMAT {
-        return Err(RecordsError::Format(format));
-    }
-    decode_record("the group", rest)
 }

@@ -48,7 +48,7 @@ pub use step::Step;
 pub(crate) use changes::close_record;
 /// Shared with observers.
 pub(crate) use {
-    branch::{PendingCommit, choice_in},
+    branch::{PendingCommit, children_per_committer, choice_in},
     changes::{Key, Kind},
     load::{FORMAT, Records, decode_record},
     receive::decode as decode_message,

@@ -105,10 +105,10 @@ impl Group {
             let effects = vec![Effect::Flushed(commit.clone())];
             return Ok(self.turn(commit, forks.end().clone(), Vec::new(), effects).into_step(self));
         };
-        let retained = self.graph.way().iter().chain(self.graph.beside());
         let is_read_only =
             |id: &EpochId| self.graph.node(id).is_some_and(|node| node.level() == Level::Readable);
-        let gone = retained.filter(|(_, other)| is_read_only(other) && !forks.is_above(id, other));
+        let gone =
+            self.graph.retained().filter(|(_, other)| is_read_only(other) && !forks.is_above(id, other));
         let gone = gone.map(|(number, id)| (id.clone(), *number));
         let let_go = gone.map(|(id, number)| LetGo { id, number, level: Level::Known, why: Why::Flushed });
         let let_go = let_go.collect();

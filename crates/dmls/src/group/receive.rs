@@ -113,7 +113,7 @@ impl Group {
         if group_id != self.group_id {
             return Err(Rule::GroupId.into());
         }
-        let commit_id = self.commit_id(&message);
+        let commit_id = message.commit_id(&self.suite);
         let arrived = Arrived { bytes, message, header, commit_id, was_held };
         match self.route(&arrived)? {
             Route::Answer(outcome) => Ok(Decision::nothing(outcome)),
@@ -184,10 +184,6 @@ impl Group {
         };
         let content = arrived.content_type();
         Outcome::EpochDeleted(EpochDeleted { epoch: Some(id.clone()), level, content, wins })
-    }
-
-    pub(crate) fn commit_id(&self, message: &MlsMessage) -> CommitId {
-        self.suite.hash(&[&message.to_bytes()]).into()
     }
 
     fn hold(&self, arrived: &Arrived<'_>, waits_for: WaitsFor) -> Result<Decision<Outcome>, Error> {

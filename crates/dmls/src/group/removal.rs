@@ -41,14 +41,20 @@ impl Group {
     /// The removal is true: somebody whom we trust is in the epoch that it made, or told us.
     pub fn confirm_removal(&mut self, commit: &CommitId) -> Result<Step<'_, Turn>, Error> {
         let removal = self.removals.get(commit).ok_or(Usage::UnknownCommit)?;
-        let end = self.graph.forks().end_after(|forks| {
-            if !removal.stands {
-                forks.add_dead_end(&removal.parent, removal.edge.clone());
-            }
-        });
-        let effects = vec![Effect::Removal(commit.clone(), Box::new(removal.standing()))];
-        let effects = if removal.stands { Vec::new() } else { effects };
-        Ok(self.turn(commit, end, Vec::new(), effects).into_step(self))
+        let decision = if removal.stands {
+            self.turn(commit, self.graph.forks().end().clone(), Vec::new(), Vec::new())
+        } else {
+            self.stand(commit, removal.standing())
+        };
+        Ok(decision.into_step(self))
+    }
+
+    /// What follows from a removal that stands from now on.
+    fn stand(&self, commit: &CommitId, removal: Removal) -> Decision<Turn> {
+        let (parent, edge) = (&removal.parent, &removal.edge);
+        let end = self.graph.forks().end_after(|forks| forks.add_dead_end(parent, edge.clone()));
+        let effects = vec![Effect::Removal(commit.clone(), Box::new(removal))];
+        self.turn(commit, end, Vec::new(), effects)
     }
 
     /// A removal that stands ends what we can do.
@@ -79,19 +85,12 @@ impl Group {
             wins: on_way && self.graph.forks().would_win(parent, &edge),
             stands,
         };
-        let end = self.graph.forks().end_after(|forks| {
-            if stands {
-                forks.add_dead_end(parent, edge.clone());
-            }
-        });
         let commit = edge.commit.clone();
         let removal = Removal { parent: parent.clone(), edge, stands };
-        let effects = vec![Effect::Removal(commit.clone(), Box::new(removal))];
-        let turn = if stands {
-            self.turn(&commit, end, Vec::new(), effects)
-        } else {
-            return Ok(Decision::new(Outcome::Removed(Box::new(removed)), effects));
-        };
-        Ok(turn.map(|_| Outcome::Removed(Box::new(removed))))
+        let outcome = Outcome::Removed(Box::new(removed));
+        if stands {
+            return Ok(self.stand(&commit, removal).map(|_| outcome));
+        }
+        Ok(Decision::new(outcome, vec![Effect::Removal(commit, Box::new(removal))]))
     }
 }

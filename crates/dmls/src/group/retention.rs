@@ -33,8 +33,7 @@ pub(super) struct LetGo {
 impl Group {
     /// Deletes all epochs but the head now, instead of at the next commit: the network is whole again.
     pub fn delete_old_epochs(&mut self) -> Step<'_, Vec<Deleted>> {
-        let retained = self.graph.way().iter().chain(self.graph.beside());
-        let old = retained.filter(|(_, id)| *id != self.state.head);
+        let old = self.graph.retained().filter(|(_, id)| *id != self.state.head);
         let let_go = old.map(|(number, id)| self.gone(id, *number, Level::Known, Why::Whole)).collect();
         self.lower(let_go).into_step(self)
     }
@@ -69,10 +68,9 @@ impl Group {
         parent: Option<&EpochId>,
         edge: &Edge,
     ) -> Vec<LetGo> {
-        let retained = || self.graph.way().iter().chain(self.graph.beside());
         let mut let_go = Vec::new();
         if self.state.network == Network::Whole {
-            let old = retained().filter(|(_, id)| id != head);
+            let old = self.graph.retained().filter(|(_, id)| id != head);
             let_go.extend(old.map(|(number, id)| self.gone(id, *number, Level::Known, Why::Whole)));
             let_go.extend((new != head).then(|| self.gone(new, number, Level::Known, Why::Whole)));
             return let_go;
@@ -81,7 +79,7 @@ impl Group {
             let_go.extend(self.released_by(&edge.commit, None));
         }
         if self.is_linear() {
-            let old = retained().filter(|(_, id)| id != head && self.is_full(id));
+            let old = self.graph.retained().filter(|(_, id)| id != head && self.is_full(id));
             let_go.extend(old.map(|(number, id)| self.gone(id, *number, Level::Readable, Why::Linear)));
         }
         let_go.extend(parent.into_iter().flat_map(|parent| self.over_quota(head, parent, edge)));
@@ -147,7 +145,8 @@ impl Group {
     ) {
         self.let_start_go(head, let_go);
         let gone = let_go.iter().filter(|gone| gone.level == Level::Known).count();
-        let excess = (self.graph.retained() + 1).saturating_sub(gone + self.config.limits.epochs.max(1));
+        let excess =
+            (self.graph.count_retained() + 1).saturating_sub(gone + self.config.limits.epochs.max(1));
         if excess == 0 {
             return;
         }
@@ -202,8 +201,7 @@ impl Group {
             false => (Level::Readable, Why::Final),
         };
         let lowers = |id: &EpochId| self.graph.node(id).is_some_and(|node| node.level() > level);
-        let retained = self.graph.way().iter().chain(self.graph.beside());
-        let released = retained.filter(|(_, id)| lowers(id) && !is_below(id));
+        let released = self.graph.retained().filter(|(_, id)| lowers(id) && !is_below(id));
         released.map(|(number, id)| self.gone(id, *number, level, why)).collect()
     }
 
@@ -278,7 +276,7 @@ impl Group {
 
     /// Keeps count of who was heard where, once the limit of epochs is near; before, nobody asks.
     pub(super) fn track_moved(&mut self, new: &EpochId) {
-        if self.graph.retained() < self.config.limits.epochs {
+        if self.graph.count_retained() < self.config.limits.epochs {
             self.moved = None;
             return;
         }

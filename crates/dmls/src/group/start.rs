@@ -9,14 +9,14 @@ use crate::config::Config;
 use crate::epoch::{self, CommitSummary, Epoch, ExternalRequest, NewGroupOptions, Rules};
 use crate::error::{Error, Limit, Rule, Usage};
 use crate::forks::{Edge, Vertex};
-use crate::framing::MlsMessage;
+use crate::framing::{MlsMessage, Sender};
 use crate::identity::{Identity, OwnKeyPackage};
 use crate::key_schedule::{EpochId, KeySchedule, PskLookup};
 use crate::message::{PreSharedKeyId, Psk};
 use crate::time::Time;
 
 use super::branch::{PendingCommit, choice_in};
-use super::effect::{Effect, Writer, write_vertex};
+use super::effect::Effect;
 use super::graph::Node;
 use super::held::HeldMessages;
 use super::outcome::{NewEpoch, SentCommit};
@@ -215,7 +215,7 @@ impl Group {
             group_id,
             graph: Graph::new(id.clone(), vertex),
             state: GroupState {
-                head: id.clone(),
+                head: id,
                 network: Network::Split,
                 joining: root.joining,
                 successor_of: root.successor_of,
@@ -228,11 +228,7 @@ impl Group {
             trees: TreeStore::default(),
             moved: None,
         };
-        let mut writer = Writer::new();
-        if let Some(vertex) = group.graph.vertex(&id) {
-            write_vertex(&group, &group.trees, &id, vertex, &mut writer);
-        }
-        writer.changes.put(super::changes::Key::Group, group.record(&group.state));
+        let writer = group.write_all();
         group.trees.apply(writer.uses);
         Founding { group, changes: writer.changes, group_info: None }
     }
@@ -295,7 +291,8 @@ impl External {
             return Err(Rule::EpochHeader.into());
         }
         let removes: Vec<_> = joined.summary.removed.iter().map(|member| member.leaf).collect();
-        let edge = Edge { committer: removes.first().copied(), removes, ..edge_to(&joined.epoch) };
+        let Edge { commit, tag, .. } = edge_to(&joined.epoch);
+        let edge = Edge::new(commit, tag, Sender::NewMemberCommit, removes);
         let message = wrap(joined.message, parent.as_ref());
         Ok(Self { message, parent, edge, commit: joined.summary, epoch: joined.epoch })
     }

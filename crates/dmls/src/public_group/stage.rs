@@ -9,7 +9,7 @@ use crate::error::{Error, Limit, Rule, Usage};
 use crate::extension::Extensions;
 use crate::forks::{Edge, Vertex};
 use crate::framing::{Content, MlsMessage, PublicMessage, Sender, Verified};
-use crate::group::{Bundle, decode_message};
+use crate::group::{Bundle, children_per_committer, decode_message};
 use crate::key_schedule::{CommitId, EpochId};
 use crate::message::{Commit, ProposalOrRef};
 
@@ -238,11 +238,7 @@ impl PublicGroup {
         };
         let summary = transition.summary;
         let removes: Vec<_> = summary.removed.iter().map(|member| member.leaf).collect();
-        let committer = match sender {
-            Sender::Member(leaf) => Some(leaf),
-            _ => removes.first().copied(),
-        };
-        let edge = Edge { commit, tag: epoch.confirmation_tag.clone(), committer, removes };
+        let edge = Edge::new(commit, epoch.confirmation_tag.clone(), sender, removes);
         let attested = submission.bundle.is_some();
         let node = PublicNode { epoch, dmls_epoch, summary: Some(summary.clone()), attested };
         Ok((node, summary, edge))
@@ -254,17 +250,10 @@ impl PublicGroup {
             child.edge.committer == edge.committer && child.value.attested == attested
         };
         let same: Vec<_> = self.graph.children(parent).filter(|(_, child)| is_same(child)).collect();
-        let is_full = same.len() >= self.children_per_committer(parent).max(1);
+        let epoch = self.graph.get(parent).map(|parent| &parent.value.epoch);
+        let is_full = same.len() >= children_per_committer(epoch, &self.config.limits).max(1);
         let lowest = same.into_iter().min_by_key(|(id, child)| (child.edge.tag.as_bytes(), *id));
         lowest.filter(|_| is_full).map(|(id, _)| id)
-    }
-
-    /// As the group's ruleset says, or else this observer (R16).
-    fn children_per_committer(&self, parent: &CommitId) -> usize {
-        let ruleset = self.graph.get(parent).and_then(|parent| parent.value.epoch.ruleset.as_ref());
-        ruleset.map_or(self.config.limits.children_per_committer, |ruleset| {
-            usize::from(ruleset.children_per_committer)
-        })
     }
 }
 

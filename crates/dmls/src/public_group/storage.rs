@@ -98,7 +98,7 @@ impl PublicGroup {
     /// Comes back from storage: all records that all changes of this group left behind.
     pub fn load(records: &BTreeMap<Vec<u8>, Vec<u8>>, config: Config) -> Result<Self, Error> {
         let records = Records::new(records)?;
-        let group = group_record(&records)?;
+        let group: GroupRecord = records.formatted(Key::PublicGroup, GROUP)?;
         if group.is_dmls != (config.schedule == KeySchedule::Dmls) {
             return Err(RecordsError::Schedule.into());
         }
@@ -114,16 +114,6 @@ impl PublicGroup {
         records.check_all_in(&snapshot)?;
         Ok(loaded)
     }
-}
-
-fn group_record(records: &Records<'_>) -> Result<GroupRecord, RecordsError> {
-    let bytes = records.get(Key::PublicGroup).ok_or(RecordsError::Missing(GROUP))?;
-    let (format, rest) = bytes.split_at_checked(2).ok_or(RecordsError::Damaged(GROUP))?;
-    let format = u16::from_be_bytes([format[0], format[1]]);
-    if format != FORMAT {
-        return Err(RecordsError::Format(format));
-    }
-    decode_record(GROUP, rest)
 }
 
 fn load_vertices(records: &Records<'_>, suite: Suite, group_id: &[u8]) -> Result<Vertices, RecordsError> {
@@ -147,9 +137,7 @@ fn load_vertices(records: &Records<'_>, suite: Suite, group_id: &[u8]) -> Result
 /// Numbers rise along edges, so there are no cycles; only the oldest epoch has no parent here.
 fn load_graph(mut vertices: Vertices) -> Result<Forks<CommitId, PublicNode>, RecordsError> {
     let parent = |vertex: &Vertex<CommitId, PublicNode>| vertices.get(vertex.parent.as_ref()?);
-    let rises = |vertex: &Vertex<CommitId, PublicNode>| {
-        parent(vertex).is_none_or(|parent| parent.number.checked_add(1) == Some(vertex.number))
-    };
+    let rises = |vertex: &Vertex<_, _>| parent(vertex).is_none_or(|parent| vertex.follows(parent));
     if !vertices.values().all(rises) {
         return Err(RecordsError::Inconsistent("the numbers of epochs"));
     }

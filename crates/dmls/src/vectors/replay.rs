@@ -143,7 +143,7 @@ impl Group {
         now: Time,
     ) -> Result<Step<'_, Outcome>, Error> {
         let (message, epoch, opened) = self.reopen(message)?;
-        let id = self.commit_id(&message);
+        let id = message.commit_id(self.suite());
         let rules = Rules::received(self.config());
         let checked = epoch.check(rules, &opened.content)?;
         let psk = self.with_psks(&epoch.id, |psks| checked.psk_secret(psks))?;
