@@ -119,10 +119,8 @@ fn copies_with_other_membership_tags_take_nobodys_room() {
 #[test]
 fn a_moved_header_moves_nothing() {
     let mut world = World::new();
-    let (one, other) = (world.alice_commits(), world.bob_commits());
+    let [one, other] = world.fork();
     let [one_id, other_id] = [&one, &other].map(|bundle| commit_of(&bundle.commit));
-    child(world.observer.stage(&world.root, &one));
-    child(world.observer.stage(&world.root, &other));
     let name = |world: &World, id| world.observer.group.epoch(id).unwrap().dmls_epoch().unwrap().clone();
     let (one_name, other_name) = (name(&world, &one_id), name(&world, &other_id));
 
@@ -356,10 +354,8 @@ fn the_end_of_a_group_is_remembered() {
 #[test]
 fn a_known_commit_is_a_duplicate_only_where_it_belongs() {
     let mut world = World::new();
-    let (one, other) = (world.alice_commits(), world.bob_commits());
+    let [one, other] = world.fork();
     let [one_id, other_id] = [&one, &other].map(|bundle| commit_of(&bundle.commit));
-    child(world.observer.stage(&world.root, &one));
-    child(world.observer.stage(&world.root, &other));
     assert_eq!(world.observer.stage(&other_id, &one), Err(Rule::EpochHeader.into()));
     // Another commit with the same tag, or the same commit with another, is another epoch.
     let root = world.root.clone();
@@ -535,9 +531,8 @@ fn verdicts_may_come_before_their_commits() {
 #[test]
 fn only_the_caller_forgets_and_never_what_the_way_needs() {
     let mut world = World::new();
-    let (one, other) = (world.alice_commits(), world.bob_commits());
+    let [one, other] = world.fork();
     for bundle in [&one, &other] {
-        child(world.observer.stage(&world.root, bundle));
         world.tell(bundle);
     }
     let head = world.observer.group.head().commit_id().clone();
@@ -565,10 +560,7 @@ fn only_the_caller_forgets_and_never_what_the_way_needs() {
 #[test]
 fn a_lost_branch_is_forgotten_whole_unless_it_is_final() {
     let mut world = World::new();
-    let (one, other) = (world.alice_commits(), world.bob_commits());
-    for bundle in [&one, &other] {
-        child(world.observer.stage(&world.root, bundle));
-    }
+    let [one, other] = world.fork();
     // Each goes on, on its own branch.
     for (group, bundle) in [(&mut world.alice, &one), (&mut world.bob, &other)] {
         let id = commit_of(&bundle.commit);
@@ -615,9 +607,8 @@ fn a_step_that_is_dropped_or_not_written_has_not_happened() {
 #[test]
 fn loading_refuses_what_does_not_fit() {
     let mut world = World::new();
-    let (one, other) = (world.alice_commits(), world.bob_commits());
+    let [one, other] = world.fork();
     for bundle in [&one, &other] {
-        child(world.observer.stage(&world.root, bundle));
         world.tell(bundle);
     }
     let next = world.carol_commits();

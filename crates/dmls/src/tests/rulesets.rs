@@ -110,26 +110,10 @@ fn the_ruleset_decides_about_external_joins() {
     let mut world = World::new();
     assert_eq!(world.refused_newcomer(ExternalJoins::NONE), Rule::ExternalJoins.into());
     // We don't try it, either.
-    let info = world.alice.head().group_info(NOW).unwrap();
-    let joined = Group::join_external(
-        &world.eve,
-        &info,
-        Default::default(),
-        world.config.clone(),
-        NOW,
-        &mut world.rng,
-    );
+    let joined = world.join_external(group_info(&world.alice));
     assert_eq!(joined.unwrap_err(), Rule::GroupInfoExternalPub.into());
     let mut world = World::ruled(Ruleset::default());
-    let info = world.alice.head().group_info(NOW).unwrap();
-    let joined = Group::join_external(
-        &world.eve,
-        &info,
-        Default::default(),
-        world.config.clone(),
-        NOW,
-        &mut world.rng,
-    );
+    let joined = world.join_external(group_info(&world.alice));
     assert_eq!(joined.unwrap_err(), Rule::ExternalJoins.into());
 
     // An earlier self is removed, and all is well.
@@ -206,15 +190,7 @@ fn the_ruleset_bounds_the_tree_and_limits_do_not() {
     assert!(matches!(world.accepted(&sent), Outcome::Commit(_)));
     // The path of another external joiner makes the tree too large.
     world.eve = Identity::generate(world.suite(), Credential::basic("frank"), &mut world.rng).unwrap();
-    let info = world.alice.head().group_info(NOW).unwrap();
-    let joined = Group::join_external(
-        &world.eve,
-        &info,
-        Default::default(),
-        world.config.clone(),
-        NOW,
-        &mut world.rng,
-    );
+    let joined = world.join_external(group_info(&world.alice));
     assert_eq!(joined.unwrap_err(), Rule::Members.into());
 }
 

@@ -188,6 +188,15 @@ impl World {
         self.carol.bundle(&sent.id, NOW).unwrap()
     }
 
+    /// Two children of the root, of which the observer knows: Alice's and Bob's.
+    pub fn fork(&mut self) -> [Bundle; 2] {
+        let bundles = [self.alice_commits(), self.bob_commits()];
+        for bundle in &bundles {
+            child(self.observer.stage(&self.root, bundle));
+        }
+        bundles
+    }
+
     /// One of many: he forgets it.
     pub fn bob_commits_unsent(&mut self) -> Bundle {
         let bundle = self.bob_commits();
