@@ -343,7 +343,7 @@ reasons! {
         UnknownCommit: "no such commit is pending; it was confirmed, abandoned or lost with its epoch";
         EpochNotFull: "this epoch can only be read now; commits and messages are made in the head";
         NotMember: "this client was removed from the group; join again with a Welcome or an external commit";
-        ForgetsWay: "the way to the head, or a final commit, goes through this epoch; forget the oldest first, and what branches off from it";
+        ForgetsWay: "the way to the head, or a final commit, goes through this epoch, or the way depends on it; forget the oldest first, and what branches off from it";
         DeletesHead: "the head can't be deleted; drop the group if you want to leave it";
         ProposalsPending: "proposals were received in this epoch: commit before sending application data";
         UnknownProposal: "no such proposal is stored in this epoch";

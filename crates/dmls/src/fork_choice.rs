@@ -1,8 +1,10 @@
 //! Which of several commits of one epoch wins (draft s6, s6.1.2).
 
 use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::crypto::Tag;
+use crate::extension::{ForkChoiceRule, Ruleset};
 use crate::key_schedule::CommitId;
 use crate::tree::LeafIndex;
 
@@ -33,31 +35,48 @@ pub enum ForkChoice {
     /// An arrow goes from each commit to those whose committer it removes, and from each that removes anybody to external
     /// commits of newcomers. Those win at which no arrow points from outside of their own circle (strongly connected
     /// component). The price: the choice between two commits can depend on a third, so a commit that comes late can win
-    /// although its author saw it lose; and a loser that is forgotten (`Limits::known_epochs`) decides no longer, so members who
-    /// forget at different times can differ. A removal deeper in a branch protects only from there on.
-    RemovalsFirst,
+    /// although its author saw it lose. A removal deeper in a branch protects only from there on.
+    RemovalsFirst {
+        /// Of each committer only so many commits count, those with the highest tags: a member can't make all the others
+        /// compare, and keep, whatever it sends.
+        of_each: u16,
+    },
 }
 
 impl ForkChoice {
-    /// As a GroupContext names it ([`crate::extension::Ruleset`], R16).
-    pub(crate) fn code(self) -> u8 {
-        match self {
-            Self::HighestConfirmationTag => 0,
-            Self::RemovalsFirst => 1,
+    /// As a GroupContext names it; whoever does not know its ruleset did not join.
+    pub(crate) fn of(ruleset: Option<&Ruleset>) -> Self {
+        match ruleset {
+            Some(ruleset) if ruleset.fork_choice == ForkChoiceRule::REMOVALS_FIRST => {
+                Self::RemovalsFirst { of_each: ruleset.children_per_committer }
+            }
+            _ => Self::HighestConfirmationTag,
         }
-    }
-
-    /// `None`: one that this version does not know.
-    pub(crate) fn from_code(code: u8) -> Option<Self> {
-        [Self::HighestConfirmationTag, Self::RemovalsFirst].into_iter().find(|choice| choice.code() == code)
     }
 
     /// The place of the winner; `None` if there are no candidates. If even the tags are equal, the higher commit id wins.
     pub fn choose(self, candidates: &[Candidate<'_>]) -> Option<usize> {
         match self {
             Self::HighestConfirmationTag => (0..candidates.len()).max_by(|a, b| by_tag(candidates, *a, *b)),
-            Self::RemovalsFirst => removals_first(candidates),
+            Self::RemovalsFirst { of_each } => {
+                let counted = counted(candidates, of_each);
+                let unbeaten = unbeaten(candidates, &counted);
+                unbeaten.into_iter().max_by(|a, b| by_tag(candidates, *a, *b))
+            }
         }
+    }
+
+    /// The places of those that can decide anything, among these or among more of them.
+    pub(crate) fn counted(self, candidates: &[Candidate<'_>]) -> Vec<usize> {
+        match self {
+            Self::HighestConfirmationTag => (0..candidates.len()).collect(),
+            Self::RemovalsFirst { of_each } => counted(candidates, of_each),
+        }
+    }
+
+    /// Whether a commit that lost can decide between others.
+    pub(crate) fn hears_losers(self) -> bool {
+        matches!(self, Self::RemovalsFirst { .. })
     }
 }
 
@@ -66,46 +85,115 @@ fn by_tag(candidates: &[Candidate<'_>], one: usize, other: usize) -> Ordering {
     key(one).cmp(&key(other))
 }
 
-/// From the highest tag down, the first at whose circle nobody from outside points.
-fn removals_first(candidates: &[Candidate<'_>]) -> Option<usize> {
+/// Of each committer those with the highest tags.
+fn counted(candidates: &[Candidate<'_>], of_each: u16) -> Vec<usize> {
     let mut order: Vec<_> = (0..candidates.len()).collect();
-    order.sort_by(|a, b| by_tag(candidates, *b, *a));
-    let points_at = |from: usize, to: usize| {
-        let removes = candidates[from].removes;
-        match candidates[to].committer {
-            _ if from == to => false,
-            Some(committer) => removes.contains(&committer),
-            None => !removes.is_empty(),
-        }
-    };
-    order.into_iter().find(|candidate| {
-        let above = reached(candidates.len(), *candidate, |from, to| points_at(to, from));
-        let below = reached(candidates.len(), *candidate, points_at);
-        above.iter().zip(&below).all(|(above, below)| !above || *below)
-    })
+    order.sort_unstable_by(|a, b| by_tag(candidates, *b, *a));
+    let mut counts = BTreeMap::<_, u16>::new();
+    order.retain(|place| {
+        let count = counts.entry(candidates[*place].committer).or_default();
+        *count = count.saturating_add(1);
+        *count <= of_each
+    });
+    order
 }
 
-/// What can be reached from `start` over arrows, `start` too.
-fn reached(count: usize, start: usize, arrow: impl Fn(usize, usize) -> bool) -> Vec<bool> {
-    let mut reached = vec![false; count];
-    let mut open = vec![start];
-    while let Some(from) = open.pop() {
-        if !std::mem::replace(&mut reached[from], true) {
-            open.extend((0..count).filter(|to| !reached[*to] && arrow(from, *to)));
+/// Those at whose circle no arrow points from outside. Whoever is removed stands between the commits as a node of its own, so
+/// that there are as many arrows as removals, and not as pairs of commits.
+fn unbeaten(candidates: &[Candidate<'_>], counted: &[usize]) -> Vec<usize> {
+    let removals = |place: usize| {
+        let removes = candidates[place].removes;
+        let newcomers = (!removes.is_empty()).then_some(None);
+        removes.iter().copied().map(Some).chain(newcomers)
+    };
+    let removed: BTreeSet<_> = counted.iter().flat_map(|place| removals(*place)).collect();
+    let removed: BTreeMap<_, _> = removed.into_iter().zip(counted.len()..).collect();
+    let mut graph = Digraph::new(counted.len() + removed.len());
+    for (node, place) in counted.iter().enumerate() {
+        removals(*place).for_each(|whom| graph.connect(node, removed[&whom]));
+        let beaten = removed.get(&candidates[*place].committer);
+        beaten.into_iter().for_each(|whom| graph.connect(*whom, node));
+    }
+    graph.sources().into_iter().filter_map(|node| counted.get(node).copied()).collect()
+}
+
+/// A directed graph.
+struct Digraph {
+    after: Vec<Vec<usize>>,
+    before: Vec<Vec<usize>>,
+}
+
+impl Digraph {
+    fn new(nodes: usize) -> Self {
+        Self { after: vec![Vec::new(); nodes], before: vec![Vec::new(); nodes] }
+    }
+
+    fn connect(&mut self, from: usize, to: usize) {
+        self.after[from].push(to);
+        self.before[to].push(from);
+    }
+
+    /// The nodes of the strongly connected components at which no arrow points from outside, in O(nodes + arrows).
+    fn sources(&self) -> Vec<usize> {
+        let mut is_seen = vec![false; self.after.len()];
+        let mut finished = Vec::new();
+        (0..self.after.len()).for_each(|node| visit(&self.after, node, &mut is_seen, &mut finished));
+        // What leads to a node and is not led to by it finishes later. So from the last back, a node that nothing before it leads
+        // to is in a component without arrows from outside, and what leads to it is all of that component.
+        is_seen.fill(false);
+        let mut is_source = vec![false; self.after.len()];
+        let mut sources = Vec::new();
+        for node in finished.into_iter().rev() {
+            if !is_seen[node] {
+                visit(&self.after, node, &mut is_seen, &mut Vec::new());
+                visit(&self.before, node, &mut is_source, &mut sources);
+            }
+        }
+        sources
+    }
+}
+
+/// Goes from a node over arrows to all that was not seen yet; each is `finished` after those that it leads to.
+fn visit(arrows: &[Vec<usize>], node: usize, is_seen: &mut [bool], finished: &mut Vec<usize>) {
+    let mut path = Vec::new();
+    if !std::mem::replace(&mut is_seen[node], true) {
+        path.push((node, 0));
+    }
+    while let Some((node, next)) = path.last_mut() {
+        match arrows[*node].get(*next) {
+            Some(to) => {
+                *next += 1;
+                if !std::mem::replace(&mut is_seen[*to], true) {
+                    path.push((*to, 0));
+                }
+            }
+            None => {
+                finished.push(*node);
+                path.pop();
+            }
         }
     }
-    reached
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{any, prop, prop_assert_eq, proptest};
+
     use super::*;
+
+    const REMOVALS_FIRST: ForkChoice = ForkChoice::RemovalsFirst { of_each: 8 };
 
     struct Commit {
         tag: Tag,
         id: CommitId,
         committer: Option<LeafIndex>,
         removes: Vec<LeafIndex>,
+    }
+
+    impl Commit {
+        fn candidate(&self) -> Candidate<'_> {
+            Candidate { tag: &self.tag, commit: &self.id, committer: self.committer, removes: &self.removes }
+        }
     }
 
     fn commit(tag: u8, committer: Option<u32>, removes: &[u32]) -> Commit {
@@ -121,15 +209,7 @@ mod tests {
     fn winner(choice: ForkChoice, commits: &[Commit]) -> Option<u8> {
         let mut winners = Vec::new();
         for first in 0..commits.len().max(1) {
-            let mut candidates: Vec<_> = commits
-                .iter()
-                .map(|c| Candidate {
-                    tag: &c.tag,
-                    commit: &c.id,
-                    committer: c.committer,
-                    removes: &c.removes,
-                })
-                .collect();
+            let mut candidates: Vec<_> = commits.iter().map(Commit::candidate).collect();
             candidates.rotate_left(first);
             winners.push(choice.choose(&candidates).map(|at| candidates[at].tag.as_bytes()[0]));
         }
@@ -148,37 +228,94 @@ mod tests {
     fn equal_tags_are_told_apart_by_the_commit() {
         let mut commits = [commit(3, Some(0), &[]), commit(3, Some(1), &[])];
         commits[0].id = vec![4; 32].into();
-        let candidates: Vec<_> = commits
-            .iter()
-            .map(|c| Candidate { tag: &c.tag, commit: &c.id, committer: c.committer, removes: &c.removes })
-            .collect();
+        let candidates: Vec<_> = commits.iter().map(Commit::candidate).collect();
         assert_eq!(ForkChoice::HighestConfirmationTag.choose(&candidates), Some(0));
-        assert_eq!(ForkChoice::RemovalsFirst.choose(&candidates), Some(0));
+        assert_eq!(REMOVALS_FIRST.choose(&candidates), Some(0));
     }
 
     #[test]
     fn whoever_is_removed_loses_whatever_its_tag() {
         let commits = [commit(3, Some(0), &[1]), commit(9, Some(1), &[]), commit(5, Some(2), &[])];
-        assert_eq!(winner(ForkChoice::RemovalsFirst, &commits), Some(5));
+        assert_eq!(winner(REMOVALS_FIRST, &commits), Some(5));
         // The one who is removed removes a bystander: it loses all the same.
         let commits = [commit(3, Some(0), &[1]), commit(9, Some(1), &[2]), commit(5, Some(2), &[])];
-        assert_eq!(winner(ForkChoice::RemovalsFirst, &commits), Some(3));
+        assert_eq!(winner(REMOVALS_FIRST, &commits), Some(3));
     }
 
     #[test]
     fn two_who_remove_each_other_are_told_apart_by_their_tags() {
         let commits = [commit(3, Some(0), &[1]), commit(9, Some(1), &[0]), commit(99, Some(2), &[])];
-        assert_eq!(winner(ForkChoice::RemovalsFirst, &commits), Some(99));
+        assert_eq!(winner(REMOVALS_FIRST, &commits), Some(99));
         let commits = [commit(3, Some(0), &[1, 2]), commit(9, Some(1), &[0]), commit(99, Some(2), &[])];
-        assert_eq!(winner(ForkChoice::RemovalsFirst, &commits), Some(9));
+        assert_eq!(winner(REMOVALS_FIRST, &commits), Some(9));
     }
 
     #[test]
     fn a_newcomer_loses_to_any_removal() {
         let commits = [commit(3, Some(0), &[1]), commit(9, None, &[])];
-        assert_eq!(winner(ForkChoice::RemovalsFirst, &commits), Some(3));
+        assert_eq!(winner(REMOVALS_FIRST, &commits), Some(3));
         // One who comes back counts as the leaf that it replaces.
         let commits = [commit(3, Some(0), &[1]), commit(9, Some(2), &[2])];
-        assert_eq!(winner(ForkChoice::RemovalsFirst, &commits), Some(9));
+        assert_eq!(winner(REMOVALS_FIRST, &commits), Some(9));
+    }
+
+    #[test]
+    fn of_each_committer_the_highest_count() {
+        let choice = ForkChoice::RemovalsFirst { of_each: 2 };
+        // The lowest of three of one committer removes the author of the highest; it doesn't count.
+        let commits = [
+            commit(9, Some(1), &[]),
+            commit(3, Some(0), &[1]),
+            commit(5, Some(0), &[]),
+            commit(4, Some(0), &[]),
+        ];
+        assert_eq!(winner(choice, &commits), Some(9));
+        assert_eq!(winner(choice, &commits[..3]), Some(5));
+        let candidates: Vec<_> = commits.iter().map(Commit::candidate).collect();
+        assert_eq!(choice.counted(&candidates), [0, 2, 3]);
+        assert_eq!(ForkChoice::HighestConfirmationTag.counted(&candidates), [0, 1, 2, 3]);
+    }
+
+    /// Word for word what the rule says, in cubic time.
+    fn unbeaten_by_the_words(commits: &[Commit]) -> Option<u8> {
+        let points_at = |from: usize, to: usize| {
+            let removes = &commits[from].removes;
+            from != to
+                && commits[to].committer.map_or(!removes.is_empty(), |committer| removes.contains(&committer))
+        };
+        let mut leads = vec![vec![false; commits.len()]; commits.len()];
+        for from in 0..commits.len() {
+            let mut open = vec![from];
+            while let Some(at) = open.pop() {
+                for to in (0..commits.len()).filter(|to| points_at(at, *to)) {
+                    if !std::mem::replace(&mut leads[from][to], true) {
+                        open.push(to);
+                    }
+                }
+            }
+        }
+        let is_unbeaten = |at: usize| (0..commits.len()).all(|from| !leads[from][at] || leads[at][from]);
+        let unbeaten = (0..commits.len()).filter(|at| is_unbeaten(*at));
+        unbeaten
+            .max_by_key(|at| (&commits[*at].tag, &commits[*at].id))
+            .map(|at| commits[at].tag.as_bytes()[0])
+    }
+
+    proptest! {
+        #[test]
+        fn the_quick_way_finds_whom_the_words_say(
+            all in prop::collection::vec(
+                (any::<u8>(), prop::option::of(0..5_u32), prop::collection::vec(0..5_u32, 0..3)), 1..9)
+        ) {
+            let commits: Vec<_> = all
+                .iter()
+                .map(|(tag, committer, removes)| match committer {
+                    Some(_) => commit(*tag, *committer, removes),
+                    // A newcomer removes nobody.
+                    None => commit(*tag, None, &[]),
+                })
+                .collect();
+            prop_assert_eq!(winner(REMOVALS_FIRST, &commits), unbeaten_by_the_words(&commits));
+        }
     }
 }

@@ -149,9 +149,7 @@ impl<K: Ord + Clone, N> Forks<K, N> {
 
     pub(crate) fn children(&self, key: &K) -> impl Iterator<Item = (&K, &Vertex<K, N>)> {
         let parent = self.vertices.get(key);
-        let children = self.children.get(key).into_iter().flatten();
-        let children = children.filter_map(|child| self.vertices.get_key_value(child));
-        children.filter(move |(_, child)| parent.is_none_or(|parent| child.follows(parent)))
+        self.below(key).filter(move |(_, child)| parent.is_none_or(|parent| child.follows(parent)))
     }
 
     /// How many commits of an epoch are in the graph, those that remove us too.
@@ -219,6 +217,22 @@ impl<K: Ord + Clone, N> Forks<K, N> {
     pub(crate) fn would_win(&self, parent: &K, edge: &Edge) -> bool {
         let new = Chosen::DeadEnd(&edge.commit);
         matches!(self.choose(parent, Some((new, edge))), Some(Chosen::DeadEnd(commit)) if *commit == edge.commit)
+    }
+
+    /// Whether a commit would win, or may decide between others of its epoch.
+    pub(crate) fn matters(&self, parent: &K, edge: &Edge) -> bool {
+        self.would_win(parent, edge) || self.decides(parent, Some(edge), &edge.commit)
+    }
+
+    /// Whether a commit of an epoch, which may be `new`, can decide between others though it loses.
+    fn decides(&self, parent: &K, new: Option<&Edge>, commit: &CommitId) -> bool {
+        let Some(choice) = self.vertices.get(parent).map(|parent| parent.choice) else { return false };
+        if !choice.hears_losers() {
+            return false;
+        }
+        let edges = self.commits(parent).map(|(_, edge)| edge).chain(new);
+        let candidates: Vec<_> = edges.map(Edge::candidate).collect();
+        choice.counted(&candidates).into_iter().any(|place| candidates[place].commit == commit)
     }
 
     /// Where the way will end after a change that is rare: it is tried on a copy without the epochs themselves, O(known).
@@ -323,24 +337,52 @@ impl<K: Ord + Clone, N> Forks<K, N> {
         Some(vertex.value)
     }
 
-    /// Whether an epoch can be forgotten without changing the way or a later choice: the start, if nothing else follows it
-    /// than the way, and the end of a branch that lost.
-    pub(crate) fn is_forgettable(&self, key: &K) -> bool {
-        let Some(vertex) = self.vertices.get(key) else { return false };
-        if vertex.on_way {
-            self.start == *key && vertex.next.is_some() && self.count_edges(key) == 1
-        } else {
-            !self.children.contains_key(key)
-        }
-    }
-
-    /// From the start on, what can be forgotten one after the other.
-    pub(crate) fn forgettable_chain(&self) -> impl Iterator<Item = (&K, &Vertex<K, N>)> {
-        let single = |key: &K| self.count_edges(key) == 1;
+    /// From the start on, what can be forgotten one after the other without changing the way or a later choice: each with the commits
+    /// that lost to the way there, which go with it. `is_name` says of which epochs nothing is left that could be lost.
+    pub(crate) fn forgettable_chain<'a>(
+        &'a self,
+        is_name: impl Fn(&K, &N) -> bool + 'a,
+    ) -> impl Iterator<Item = (&'a K, Vec<&'a K>)> {
         let first = self.vertices.get_key_value(&self.start);
         let chain =
             std::iter::successors(first, |(_, vertex)| self.vertices.get_key_value(vertex.next.as_ref()?));
-        chain.take_while(move |(key, vertex)| vertex.next.is_some() && single(key))
+        chain.map_while(move |(key, vertex)| {
+            let next = vertex.next.as_ref().filter(|_| is_name(key, &vertex.value))?;
+            let mut losers = self.below(key).filter(|(loser, _)| *loser != next);
+            let can_go =
+                losers.clone().all(|(loser, vertex)| self.is_end(loser) && is_name(loser, &vertex.value));
+            can_go.then(|| (key, losers.by_ref().map(|(loser, _)| loser).collect()))
+        })
+    }
+
+    /// Whether the end of a branch that lost can be forgotten without changing the way or a later choice.
+    pub(crate) fn is_forgettable(&self, key: &K, is_name: impl Fn(&K, &N) -> bool) -> bool {
+        let Some(vertex) = self.vertices.get(key) else { return false };
+        if vertex.on_way || !self.is_end(key) {
+            return false;
+        }
+        let Some(parent) = &vertex.parent else { return true };
+        // If the way came here it would take another of them; that is all the same where none leads to more than a name.
+        let mut losers = self.below(parent).filter(|(_, vertex)| !vertex.on_way);
+        let are_names = losers.all(|(key, vertex)| self.is_end(key) && is_name(key, &vertex.value));
+        are_names && !(self.is_on_way(parent) && self.is_heard(key))
+    }
+
+    /// Whether the commit that made an epoch can decide between others though it loses.
+    pub(crate) fn is_heard(&self, key: &K) -> bool {
+        let Some(vertex) = self.vertices.get(key) else { return false };
+        vertex.parent.as_ref().is_some_and(|parent| self.decides(parent, None, &vertex.edge.commit))
+    }
+
+    /// Whether nothing follows an epoch.
+    fn is_end(&self, key: &K) -> bool {
+        !self.children.contains_key(key)
+    }
+
+    /// All that name an epoch as their parent.
+    fn below<'a>(&'a self, key: &K) -> impl Iterator<Item = (&'a K, &'a Vertex<K, N>)> + Clone {
+        let children = self.children.get(key).into_iter().flatten();
+        children.filter_map(|child| self.vertices.get_key_value(child))
     }
 
     fn add(&mut self, key: K, vertex: Vertex<K, N>) {
@@ -432,21 +474,31 @@ impl<K: Ord + Clone, N> Forks<K, N> {
     /// The commit of an epoch that wins: a final one, else by the fork choice among those that are not blocked.
     fn choose<'a>(&'a self, at: &'a K, new: Option<(Chosen<'a, K>, &'a Edge)>) -> Option<Chosen<'a, K>> {
         let choice = self.vertices.get(at)?.choice;
-        let children = self.children(at).map(|(key, vertex)| (Chosen::Child(key), &vertex.edge));
-        let dead_ends = self.dead_ends.get(at).into_iter().flatten();
-        let dead_ends = dead_ends.map(|edge| (Chosen::DeadEnd(&edge.commit), edge));
-        let mut candidates: Vec<_> = children.chain(dead_ends).chain(new).collect();
+        let mut candidates: Vec<_> = self.commits(at).chain(new).collect();
         let is_final = |(chosen, edge): &(Chosen<'_, K>, &Edge)| {
             matches!(chosen, Chosen::Child(key) if self.is_final(key)) || self.finals.contains(&edge.commit)
         };
         if candidates.iter().any(is_final) {
             candidates.retain(is_final);
         } else {
+            // One that is blocked counts for its committer's share, or else what was not processed for it might have to be.
+            let counted = choice.counted(&compared(&candidates));
+            candidates = counted.into_iter().map(|place| candidates[place]).collect();
             candidates.retain(|(_, edge)| !self.blocked.contains(&edge.commit));
         }
-        let compared: Vec<_> = candidates.iter().map(|(_, edge)| edge.candidate()).collect();
-        choice.choose(&compared).map(|place| candidates[place].0)
+        choice.choose(&compared(&candidates)).map(|place| candidates[place].0)
     }
+
+    /// All commits of an epoch.
+    fn commits<'a>(&'a self, at: &K) -> impl Iterator<Item = (Chosen<'a, K>, &'a Edge)> {
+        let children = self.children(at).map(|(key, vertex)| (Chosen::Child(key), &vertex.edge));
+        let dead_ends = self.dead_ends.get(at).into_iter().flatten();
+        children.chain(dead_ends.map(|edge| (Chosen::DeadEnd(&edge.commit), edge)))
+    }
+}
+
+fn compared<'a, K>(candidates: &[(Chosen<'a, K>, &'a Edge)]) -> Vec<Candidate<'a>> {
+    candidates.iter().map(|(_, edge)| edge.candidate()).collect()
 }
 
 /// What the way takes.

@@ -15,6 +15,7 @@ use crate::tree::LeafIndex;
 use super::effect::Effect;
 use super::graph::Node;
 use super::outcome::{Lost, LostCommit, NewEpoch, Outcome, Stranded, WaitsFor};
+use super::retention::Released;
 use super::step::Decision;
 use super::{Group, GroupState};
 
@@ -54,10 +55,9 @@ pub(crate) fn children_per_committer(epoch: Option<&PublicEpoch>, limits: &Limit
     ruleset.map_or(limits.children_per_committer, |ruleset| usize::from(ruleset.children_per_committer))
 }
 
-/// The fork choice that the GroupContext of an epoch names for its children (R16). Whoever does not know it did not join.
+/// The fork choice that the GroupContext of an epoch names for its children (R16).
 pub(crate) fn choice_in(epoch: &PublicEpoch) -> ForkChoice {
-    let named = epoch.ruleset.as_ref().and_then(|ruleset| ForkChoice::from_code(ruleset.fork_choice.0));
-    named.unwrap_or_default()
+    ForkChoice::of(epoch.ruleset.as_ref())
 }
 
 /// A commit that is valid, on its way into the graph.
@@ -111,7 +111,7 @@ impl Group {
         now: Time,
     ) -> Result<Decision<Outcome>, Error> {
         let edge = self.edge(parent, commit_id, content.get())?;
-        if self.is_over_quota(&parent.id, &edge) && !self.graph.forks().would_win(&parent.id, &edge) {
+        if self.is_over_quota(&parent.id, &edge) && !self.graph.forks().matters(&parent.id, &edge) {
             let lost = LostCommit { parent: parent.id.clone(), commit: edge.commit };
             return Ok(Decision::nothing(Outcome::Lost(lost)));
         }
@@ -251,12 +251,17 @@ impl Group {
         let let_go = self.let_go(&head, &child.id, child.number, child.parent.as_ref(), &child.edge);
         let stays = head == child.id || !let_go.iter().any(|gone| gone.id == child.id);
         let mut effects = add(&child, stays);
-        let is_over =
-            forks.finals().contains(&child.edge.commit) && self.flushed.contains(&child.edge.commit);
-        effects.extend(is_over.then(|| Effect::DropFlushed(child.edge.commit.clone())));
-        let (dropped, gone) = self.carry_out(let_go, &mut effects);
+        if forks.finals().contains(&child.edge.commit) {
+            let by = Released { commit: &child.edge.commit, id: None, parent: child.parent.as_ref() };
+            effects.extend(self.flushed_by(by).map(|(commit, _)| Effect::DropFlushed(commit.clone())));
+        }
+        let gone = self.carry_out(let_go, &mut effects);
         effects.extend(self.forget_old(&head, child.number, child.parent.as_ref()));
 
+        // Who follows the commit by which we joined has accepted it.
+        let joined = self.state.joining.as_ref().and_then(|joining| forks.by_commit(&joining.commit));
+        let joining =
+            self.state.joining.clone().filter(|_| joined.is_none() || joined != child.parent.as_ref());
         let head_moved = head != self.state.head;
         let parent = child.parent.as_ref();
         let kept = if head == child.id { parent } else { Some(&head) };
@@ -276,11 +281,10 @@ impl Group {
             ready: self.held.count(&WaitsFor::Epoch(child.id.clone()))
                 + self.held.count(&WaitsFor::Number(child.number)),
             deleted: gone,
-            dropped,
             stranded,
             id: child.id,
         };
-        Decision { outcome, effects, state: Some(GroupState { head, ..self.state.clone() }) }
+        Decision { outcome, effects, state: Some(GroupState { head, joining, ..self.state.clone() }) }
     }
 
     /// The epoch in which we can send if the way ends there: the last on it that is full. If there is none, the head stays.

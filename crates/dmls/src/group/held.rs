@@ -151,15 +151,27 @@ impl HeldMessages {
 
     /// What waits for a proposal, or for room, in an epoch that is gone is ready: it is told that it comes too late.
     pub(crate) fn wake_epoch(&mut self, epoch: &EpochId) {
+        let due: Vec<_> = self.waiting_in(epoch).map(|(waits_for, _)| waits_for.clone()).collect();
+        due.iter().for_each(|waits_for| self.wake(waits_for));
+    }
+
+    /// What waits for a proposal, or for room, in an epoch.
+    fn waiting_in<'a>(
+        &'a self,
+        epoch: &'a EpochId,
+    ) -> impl Iterator<Item = (&'a WaitsFor, &'a BTreeSet<u64>)> {
         let reference = || ProposalRef::from(Vec::new());
-        for first in [
+        let first = [
             WaitsFor::Proposal { epoch: epoch.clone(), reference: reference() },
             WaitsFor::Room { epoch: epoch.clone(), reference: reference() },
-        ] {
-            let due = self.waiting.range(first..).take_while(|(waits_for, _)| waits_for.is_in(epoch));
-            let due: Vec<_> = due.map(|(waits_for, _)| waits_for.clone()).collect();
-            due.iter().for_each(|waits_for| self.wake(waits_for));
-        }
+        ];
+        first.into_iter().flat_map(move |first| {
+            let kind = std::mem::discriminant(&first);
+            let is_same = move |waits_for: &WaitsFor| {
+                std::mem::discriminant(waits_for) == kind && waits_for.is_in(epoch)
+            };
+            self.waiting.range(first..).take_while(move |(waits_for, _)| is_same(waits_for))
+        })
     }
 
     /// Those that must go to make room for another, the oldest first. `None` if there is no room even so. `again` is the place of
@@ -178,12 +190,14 @@ impl HeldMessages {
             return None;
         }
         let mut evicted: Vec<_> = again.into_iter().collect();
-        let same = self.waiting.get(waits_for);
-        if let Some(oldest) =
-            same.filter(|same| same.len() >= limits.held_per_epoch).and_then(BTreeSet::first)
-        {
-            evicted.push(*oldest);
-        }
+        let same: Vec<_> = match waits_for {
+            WaitsFor::Proposal { epoch, .. } | WaitsFor::Room { epoch, .. } => {
+                self.waiting_in(epoch).map(|(_, orders)| orders).collect()
+            }
+            _ => self.waiting.get(waits_for).into_iter().collect(),
+        };
+        let is_crowded = same.iter().map(|orders| orders.len()).sum::<usize>() >= limits.held_per_epoch;
+        evicted.extend(same.into_iter().filter_map(BTreeSet::first).min().filter(|_| is_crowded));
         let size = |order: &u64| self.messages.get(order).map_or(0, |held| held.message.len());
         let mut bytes = self.bytes - evicted.iter().map(size).sum::<usize>();
         for (order, held) in &self.messages {

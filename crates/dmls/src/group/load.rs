@@ -56,16 +56,22 @@ impl Decode for Network {
 wire_struct!(Edge { commit, tag, committer, removes });
 wire_struct!(Removal { parent, edge, stands });
 
+/// How many commits of each committer count; all of them if only the highest does.
 impl Encode for ForkChoice {
     fn encode(&self, out: &mut Vec<u8>) {
-        self.code().encode(out);
+        match self {
+            Self::HighestConfirmationTag => 0_u16.encode(out),
+            Self::RemovalsFirst { of_each } => of_each.encode(out),
+        }
     }
 }
 
 impl Decode for ForkChoice {
     fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let start = r.position();
-        Self::from_code(r.u8()?).ok_or(DecodeError::at(start, "a fork choice"))
+        Ok(match u16::decode(r)? {
+            0 => Self::HighestConfirmationTag,
+            of_each => Self::RemovalsFirst { of_each },
+        })
     }
 }
 

@@ -111,7 +111,7 @@ pub struct Group {
 pub(crate) struct GroupState {
     pub head: EpochId,
     pub network: Network,
-    /// The external commit by which we joined, until it is confirmed.
+    /// The external commit by which we joined, until it is confirmed or another follows it.
     pub joining: Option<Joining>,
     /// The old group's key that the Welcome named (RFC 9420 s11.2, s11.3).
     pub successor_of: Option<Psk>,
@@ -162,7 +162,8 @@ impl Group {
     /// Own commits that are neither confirmed nor lost nor given up, with their messages: send them again after a restart.
     pub fn pending(&self) -> impl Iterator<Item = (&CommitId, &[u8])> {
         let staged = self.pending.iter().filter(|(_, pending)| !pending.given_up);
-        let joining = self.state.joining.iter().map(|joining| (&joining.commit, &joining.message[..]));
+        let joining = self.state.joining.iter().filter(|joining| self.graph.knows_commit(&joining.commit));
+        let joining = joining.map(|joining| (&joining.commit, &joining.message[..]));
         staged.map(|(id, pending)| (id, &pending.message[..])).chain(joining)
     }
 

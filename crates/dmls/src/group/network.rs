@@ -1,13 +1,15 @@
 //! What the delivery service says of the network and of commits. It is state of the group, and may come in any order with
 //! the commits themselves, also before them.
 
+use std::collections::BTreeSet;
+
 use crate::error::{Error, Limit};
 use crate::forks::WayEnd;
 use crate::key_schedule::{CommitId, EpochId};
 
 use super::effect::Effect;
 use super::outcome::{Deleted, Lost, Stranded, Why};
-use super::retention::LetGo;
+use super::retention::{LetGo, Released};
 use super::step::{Decision, Step};
 use super::{Group, GroupState, Level};
 
@@ -34,8 +36,6 @@ pub struct Turn {
     pub lost: Vec<Lost>,
     /// Epochs of which something was deleted, and why.
     pub deleted: Vec<Deleted>,
-    /// Own commits that were not confirmed and went with their parent.
-    pub dropped: Vec<CommitId>,
     /// The branch that wins is one that we can't follow.
     pub stranded: Option<Stranded>,
 }
@@ -55,7 +55,7 @@ impl Group {
     /// The delivery service says that a commit is final: the way goes through it, whatever its tag. What it excludes, and its
     /// ancestors, can only be read from now on, once its own epoch is here.
     pub fn finalize(&mut self, commit: &CommitId) -> Result<Step<'_, Turn>, Error> {
-        self.check_room(self.graph.forks().finals().len())?;
+        self.check_room(commit, self.graph.forks().finals())?;
         let known = self.graph.forks().by_commit(commit);
         let claim = self.removals.get(commit).filter(|removal| !removal.stands);
         let end = match known {
@@ -75,15 +75,22 @@ impl Group {
             effects.extend(implied.map(|commit| Effect::DropFinal(commit.clone())));
         }
         let held = known.filter(|id| self.full(id).is_ok());
-        let let_go = held.map(|id| self.released_by(commit, Some(id))).unwrap_or_default();
-        let is_over = held.is_some() && self.flushed.contains(commit);
-        effects.extend(is_over.then(|| Effect::DropFlushed(commit.clone())));
+        let let_go = match held.and_then(|id| Some((id, self.graph.vertex(id)?.parent.as_ref()))) {
+            Some((id, parent)) => {
+                let final_one = Released { commit, id: Some(id), parent };
+                effects.extend(
+                    self.flushed_by(final_one).map(|(commit, _)| Effect::DropFlushed(commit.clone())),
+                );
+                self.released_by(final_one)
+            }
+            None => Vec::new(),
+        };
         Ok(self.turn(commit, end, let_go, effects).into_step(self))
     }
 
     /// The delivery service says that too few members can process a commit: the way avoids it and all below it.
     pub fn block(&mut self, commit: &CommitId) -> Result<Step<'_, Turn>, Error> {
-        self.check_room(self.graph.forks().blocked().len())?;
+        self.check_room(commit, self.graph.forks().blocked())?;
         let end = self.graph.forks().end_after(|forks| forks.block(commit));
         let effects = vec![Effect::Block(commit.clone())];
         Ok(self.turn(commit, end, Vec::new(), effects).into_step(self))
@@ -101,7 +108,7 @@ impl Group {
     pub fn flushed(&mut self, commit: &CommitId) -> Result<Step<'_, Turn>, Error> {
         let forks = self.graph.forks();
         let Some(id) = forks.by_commit(commit).filter(|id| forks.is_final(id)) else {
-            self.check_room(self.flushed.len())?;
+            self.check_room(commit, &self.flushed)?;
             let effects = vec![Effect::Flushed(commit.clone())];
             return Ok(self.turn(commit, forks.end().clone(), Vec::new(), effects).into_step(self));
         };
@@ -115,9 +122,14 @@ impl Group {
         Ok(self.turn(commit, forks.end().clone(), let_go, Vec::new()).into_step(self))
     }
 
-    /// What was said of commits that never come must not grow without bound.
-    fn check_room(&self, count: usize) -> Result<(), Limit> {
-        if count >= self.config.limits.known_epochs.max(1) { Err(Limit::Verdicts) } else { Ok(()) }
+    /// What was said of commits that never come must not grow without bound, nor take the room of what is said of others.
+    fn check_room(&self, commit: &CommitId, said: &BTreeSet<CommitId>) -> Result<(), Limit> {
+        let is_full = said.len() >= self.config.limits.known_epochs.max(1);
+        if is_full && !self.is_here(commit) { Err(Limit::Verdicts) } else { Ok(()) }
+    }
+
+    fn is_here(&self, commit: &CommitId) -> bool {
+        self.graph.knows_commit(commit) || self.removals.contains_key(commit)
     }
 
     pub(super) fn turn(
@@ -131,10 +143,10 @@ impl Group {
         let let_go = let_go.into_iter().filter(|gone| gone.id != head).collect();
         let head_moved = head != self.state.head;
         let lost = if head_moved { self.lost(Some(&head)) } else { Vec::new() };
-        let (dropped, deleted) = self.carry_out(let_go, &mut effects);
-        let known = self.graph.knows_commit(commit) || self.removals.contains_key(commit);
+        let deleted = self.carry_out(let_go, &mut effects);
+        let known = self.is_here(commit);
         let state = Some(GroupState { head: head.clone(), ..self.state.clone() });
-        let outcome = Turn { known, head, head_moved, lost, deleted, dropped, stranded };
+        let outcome = Turn { known, head, head_moved, lost, deleted, stranded };
         Decision { outcome, effects, state }
     }
 }

@@ -36,6 +36,12 @@ pub enum Outcome {
     /// Our own message, of which we have no record: this client was restored from an old backup, or runs twice. Don't send
     /// in this group any more: join again ([`crate::Group::rejoin`]).
     RolledBack(RolledBack),
+    /// A commit of ours by which we joined again, and which we gave up, came back: somebody may follow it. Its parent is not here, so
+    /// nothing compares it with the branch that we are on. [`crate::Group::confirm`] it to go there.
+    GivenUp {
+        /// The commit.
+        commit: CommitId,
+    },
     /// It waits, and is delivered by [`crate::Group::resume`].
     Held(Held),
     /// It is older than all that we know: from before we joined, or of an epoch that was forgotten. Drop it.
@@ -121,8 +127,8 @@ pub struct EpochDeleted {
     pub level: Level,
     /// What the message is.
     pub content: ContentType,
-    /// Of a commit whose tag can be seen: whether it would win over ours. Then those who still have the epoch follow it, and we
-    /// are off their branch: join again ([`crate::Group::rejoin`]). Otherwise it is its author who is left behind, and has to.
+    /// Of a commit of which all can be seen that counts: whether it would win over ours. Then those who still have the epoch follow it, and
+    /// we are off their branch: join again ([`crate::Group::rejoin`]). Otherwise it is its author who is left behind, and has to.
     pub wins: Option<bool>,
 }
 
@@ -159,8 +165,6 @@ pub struct NewEpoch {
     pub ready: usize,
     /// Epochs of which something was deleted, and why.
     pub deleted: Vec<Deleted>,
-    /// Own commits that were not confirmed and went with their parent.
-    pub dropped: Vec<CommitId>,
     /// The branch that wins is one that we can't follow.
     pub stranded: Option<Stranded>,
 }
@@ -183,7 +187,6 @@ impl NewEpoch {
             welcome: None,
             ready: 0,
             deleted: Vec::new(),
-            dropped: Vec::new(),
             stranded: None,
         }
     }
@@ -201,6 +204,8 @@ pub struct Deleted {
     pub level: Level,
     /// Why.
     pub why: Why,
+    /// Own commits made in it, not confirmed, that went with it.
+    pub dropped: Vec<CommitId>,
 }
 
 /// Why something of an epoch was deleted.

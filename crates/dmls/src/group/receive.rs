@@ -5,8 +5,10 @@ use crate::crypto::ProposalRef;
 use crate::epoch::{Claim, Epoch, Member, Opened, Rules, StoredProposal};
 use crate::error::{Error, Limit, Rule, Usage};
 use crate::extension::Extensions;
+use crate::forks::Edge;
 use crate::framing::{AuthenticatedContent, Content, ContentType, MlsMessage, Sender, Verified};
 use crate::key_schedule::{CommitId, EpochId, KeySchedule};
+use crate::message::{Proposal, ProposalOrRef};
 use crate::time::Time;
 
 use super::changes::Changes;
@@ -129,7 +131,8 @@ impl Group {
 
     fn route(&self, arrived: &Arrived<'_>) -> Result<Route<'_>, Error> {
         let commit = &arrived.commit_id;
-        if self.state.joining.as_ref().is_some_and(|joining| joining.commit == *commit) {
+        let is_joining = self.state.joining.as_ref().is_some_and(|joining| joining.commit == *commit);
+        if is_joining && self.graph.knows_commit(commit) {
             return Ok(Route::Confirm);
         }
         if self.graph.knows_commit(commit) || self.removals.contains_key(commit) {
@@ -142,6 +145,10 @@ impl Group {
         if let Some(pending) = self.pending.get(commit) {
             if arrived.header.is_some() && arrived.header != pending.parent {
                 return Err(Rule::EpochHeader.into());
+            }
+            let is_compared = pending.parent.as_ref().is_some_and(|parent| self.graph.node(parent).is_some());
+            if pending.given_up && !is_compared {
+                return Ok(Route::Answer(Outcome::GivenUp { commit: commit.clone() }));
             }
             return Ok(Route::Confirm);
         }
@@ -174,16 +181,32 @@ impl Group {
     }
 
     fn deleted(&self, arrived: &Arrived<'_>, id: &EpochId, level: Level) -> Outcome {
-        let wins = match &arrived.message {
-            MlsMessage::PublicMessage(m) => m.auth.confirmation_tag.clone().map(|tag| {
-                let commit = arrived.commit_id.clone();
-                let edge = crate::forks::Edge { commit, tag, committer: None, removes: Vec::new() };
-                self.graph.forks().is_on_way(id) && self.graph.forks().would_win(id, &edge)
-            }),
-            _ => None,
-        };
+        let forks = self.graph.forks();
+        let edge = self.edge_seen(arrived, id);
+        let wins = edge.map(|edge| forks.is_on_way(id) && forks.would_win(id, &edge));
         let content = arrived.content_type();
         Outcome::EpochDeleted(EpochDeleted { epoch: Some(id.clone()), level, content, wins })
+    }
+
+    /// How a commit is compared that can't be opened any more; not if it hides what counts.
+    fn edge_seen(&self, arrived: &Arrived<'_>, parent: &EpochId) -> Option<Edge> {
+        let MlsMessage::PublicMessage(message) = &arrived.message else { return None };
+        let Content::Commit(commit) = &message.content.content else { return None };
+        let tag = message.auth.confirmation_tag.clone()?;
+        let mut removes = Vec::new();
+        for item in &commit.proposals {
+            match item {
+                ProposalOrRef::Proposal(proposal) => {
+                    removes.extend(if let Proposal::Remove(leaf) = **proposal { Some(leaf) } else { None });
+                }
+                // It may remove somebody.
+                ProposalOrRef::Reference(_) if self.graph.vertex(parent)?.choice.hears_losers() => {
+                    return None;
+                }
+                ProposalOrRef::Reference(_) => {}
+            }
+        }
+        Some(Edge::new(arrived.commit_id.clone(), tag, message.content.sender, removes))
     }
 
     fn hold(&self, arrived: &Arrived<'_>, waits_for: WaitsFor) -> Result<Decision<Outcome>, Error> {
@@ -353,12 +376,7 @@ impl Group {
     }
 
     /// Whether a proposal of this sender may be stored though no commit refers to it yet.
-    pub(super) fn has_room(
-        &self,
-        epoch: &Epoch,
-        sender: Sender,
-        proposal: &crate::message::Proposal,
-    ) -> bool {
+    pub(super) fn has_room(&self, epoch: &Epoch, sender: Sender, proposal: &Proposal) -> bool {
         let limits = &self.config.limits;
         let same = epoch.proposals.values().filter(|stored| stored.sender == sender).count();
         let ruleset = epoch.public().ruleset.as_ref();

@@ -16,6 +16,7 @@ use crate::tree::LeafIndex;
 
 use super::effect::Effect;
 use super::epoch_ref::speakers;
+use super::graph::Node;
 use super::outcome::{Deleted, Why};
 use super::step::{Decision, Step};
 use super::{Group, Level, Network};
@@ -28,6 +29,15 @@ pub(super) struct LetGo {
     /// What stays.
     pub level: Level,
     pub why: Why,
+}
+
+/// A final commit, by which others are released.
+#[derive(Clone, Copy)]
+pub(super) struct Released<'a> {
+    pub commit: &'a CommitId,
+    /// Its epoch, if that is in the graph already.
+    pub id: Option<&'a EpochId>,
+    pub parent: Option<&'a EpochId>,
 }
 
 impl Group {
@@ -55,7 +65,7 @@ impl Group {
 
     fn lower(&self, let_go: Vec<LetGo>) -> Decision<Vec<Deleted>> {
         let mut effects = Vec::new();
-        let (_, deleted) = self.carry_out(let_go, &mut effects);
+        let deleted = self.carry_out(let_go, &mut effects);
         Decision::new(deleted, effects)
     }
 
@@ -76,7 +86,7 @@ impl Group {
             return let_go;
         }
         if self.graph.forks().finals().contains(&edge.commit) {
-            let_go.extend(self.released_by(&edge.commit, None));
+            let_go.extend(self.released_by(Released { commit: &edge.commit, id: None, parent }));
         }
         if self.is_linear() {
             let old = self.graph.retained().filter(|(_, id)| id != head && self.is_full(id));
@@ -192,26 +202,40 @@ impl Group {
         }
     }
 
-    /// What a final commit releases: its ancestors and what it excludes. `id` is its epoch, if that is in the graph already. If all
-    /// that was sent before is delivered, too, not even messages are left.
-    pub(super) fn released_by(&self, commit: &CommitId, id: Option<&EpochId>) -> Vec<LetGo> {
-        let is_below = |other: &EpochId| id.is_some_and(|id| self.graph.forks().is_above(id, other));
-        let (level, why) = match self.flushed.contains(commit) {
-            true => (Level::Known, Why::Flushed),
-            false => (Level::Readable, Why::Final),
+    /// What a final commit releases: its ancestors and what it excludes can only be read. Of what does not follow a final commit before
+    /// which all was delivered, not even messages are left.
+    pub(super) fn released_by(&self, by: Released<'_>) -> Vec<LetGo> {
+        let is_below = |id: Option<&EpochId>, other: &EpochId| {
+            id.is_some_and(|id| self.graph.forks().is_above(id, other))
         };
-        let lowers = |id: &EpochId| self.graph.node(id).is_some_and(|node| node.level() > level);
-        let released = self.graph.retained().filter(|(_, id)| lowers(id) && !is_below(id));
-        released.map(|(number, id)| self.gone(id, *number, level, why)).collect()
+        let flushed = self.flushed_by(by).next();
+        let released = self.graph.retained().filter_map(|(number, id)| {
+            let (level, why) = match flushed {
+                Some((_, flushed)) if !is_below(flushed, id) => (Level::Known, Why::Flushed),
+                _ if !is_below(by.id, id) => (Level::Readable, Why::Final),
+                _ => return None,
+            };
+            let lowers = self.graph.node(id).is_some_and(|node| node.level() > level);
+            lowers.then(|| self.gone(id, *number, level, why))
+        });
+        released.collect()
     }
 
-    /// The effects of letting go: own commits that go with their parents, and what is told.
-    pub(super) fn carry_out(
-        &self,
-        let_go: Vec<LetGo>,
-        effects: &mut Vec<Effect>,
-    ) -> (Vec<CommitId>, Vec<Deleted>) {
-        let mut dropped = Vec::new();
+    /// Of the commits that are final by a final one, it first, those before which all was delivered; with their epochs.
+    pub(super) fn flushed_by<'a>(
+        &'a self,
+        by: Released<'a>,
+    ) -> impl Iterator<Item = (&'a CommitId, Option<&'a EpochId>)> {
+        let parent = by.parent.filter(|_| !self.flushed.is_empty());
+        let above = parent.into_iter().flat_map(|parent| self.graph.forks().ancestors(parent));
+        let above = above.map(|(id, vertex)| (&vertex.edge.commit, Some(id)));
+        let all = std::iter::once((by.commit, by.id)).chain(above);
+        all.filter(|(commit, _)| self.flushed.contains(*commit))
+    }
+
+    /// The effects of letting go: own commits go with the epochs that they were made in. But not one by which we join again: it needs
+    /// nothing of its parent.
+    pub(super) fn carry_out(&self, let_go: Vec<LetGo>, effects: &mut Vec<Effect>) -> Vec<Deleted> {
         let mut deleted = Vec::new();
         let confirmed: Vec<_> = effects
             .iter()
@@ -221,21 +245,23 @@ impl Group {
             })
             .collect();
         for LetGo { id, number, level, why } in let_go {
+            let mut dropped = Vec::new();
             if let Some(vertex) = self.graph.vertex(&id) {
                 effects.push(Effect::Lower(id.clone(), level));
                 let commit = &vertex.edge.commit;
                 let welcome = level == Level::Known && self.welcomes.contains_key(commit);
                 effects.extend(welcome.then(|| Effect::Welcome(commit.clone(), None)));
                 for (commit, pending) in &self.pending {
-                    if pending.parent.as_ref() == Some(&id) && !confirmed.contains(commit) {
+                    let goes = pending.parent.as_ref() == Some(&id) && !pending.commit.external;
+                    if goes && !confirmed.contains(commit) {
                         effects.push(Effect::DropPending(commit.clone()));
                         dropped.push(commit.clone());
                     }
                 }
             }
-            deleted.push(Deleted { id, number, level, why });
+            deleted.push(Deleted { id, number, level, why, dropped });
         }
-        (dropped, deleted)
+        deleted
     }
 
     /// Drops resumption keys and ids of epochs that are long gone; not the parent of what is new.
@@ -251,15 +277,20 @@ impl Group {
         if excess == 0 {
             return effects;
         }
-        let is_known = |id: &EpochId| self.graph.node(id).is_some_and(|node| node.level() == Level::Known);
-        let chain =
-            forks.forgettable_chain().map(|(id, _)| id).take_while(|id| is_known(id) && Some(*id) != parent);
-        let mut forgotten: Vec<_> = chain.take(excess).collect();
-        if forgotten.len() < excess {
-            let losers = self.graph.lost().iter().map(|(_, id)| id);
-            let losers = losers.filter(|id| forks.is_forgettable(id) && Some(*id) != parent);
-            forgotten.extend(losers.take(excess - forgotten.len()));
+        let is_name = |id: &EpochId, node: &Node| node.level() == Level::Known && Some(id) != parent;
+        let mut forgotten: Vec<&EpochId> = Vec::new();
+        for (id, losers) in forks.forgettable_chain(is_name) {
+            if forgotten.len() >= excess {
+                break;
+            }
+            forgotten.extend(losers);
+            forgotten.push(id);
         }
+        let more = excess.saturating_sub(forgotten.len());
+        let losers = self.graph.lost().iter().map(|(_, id)| id);
+        let losers = losers.filter(|id| !forgotten.contains(id) && Some(*id) != parent);
+        let losers: Vec<_> = losers.filter(|id| forks.is_forgettable(id, is_name)).take(more).collect();
+        forgotten.extend(losers);
         for id in forgotten {
             effects.push(Effect::Forget(id.clone()));
             if let Some(vertex) = self.graph.vertex(id) {

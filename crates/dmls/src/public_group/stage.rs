@@ -104,7 +104,7 @@ impl PublicGroup {
             return Ok((StagedCommit::Duplicate { known: known.clone() }, Vec::new()));
         }
         let over_quota = self.over_quota(parent, &edge, node.attested);
-        if over_quota.is_some() && submission.has_quota && !self.graph.would_win(parent, &edge) {
+        if over_quota.is_some() && submission.has_quota && !self.graph.matters(parent, &edge) {
             return Ok((StagedCommit::Lost { commit: edge.commit }, Vec::new()));
         }
         let over_quota = over_quota.cloned();

@@ -4,7 +4,7 @@ use crate::error::{Error, Limit, Usage};
 use crate::key_schedule::CommitId;
 
 use super::step::Effect;
-use super::{PublicGroup, PublicStep, PublicTurn};
+use super::{PublicGroup, PublicNode, PublicStep, PublicTurn};
 
 impl PublicGroup {
     /// A commit is final: the way goes through it, whatever its tag. Its ancestors are final with it.
@@ -38,17 +38,19 @@ impl PublicGroup {
     }
 
     /// Takes an epoch out, with what was said of its commit, and gives the commits that went. Of the way only the oldest epoch can go,
-    /// if no other branch begins there; beside the way any branch, with all that follows. What is final stays as long as it is not the oldest.
+    /// if no other branch begins there; beside the way any branch, with all that follows. A commit that lost and may still
+    /// decide between others ([`crate::ForkChoice::RemovalsFirst`]) can't go by itself, only its branch down to it, and then it goes with
+    /// the epoch that it was made in. What is final stays as long as it is not the oldest.
     pub fn forget(&mut self, commit: &CommitId) -> Result<PublicStep<'_, Vec<CommitId>>, Error> {
         let Some((commit, _)) = self.graph.entry(commit) else { return Err(Usage::UnknownEpoch.into()) };
-        let gone = if self.graph.is_on_way(commit) {
-            if !self.graph.is_forgettable(commit) {
-                return Err(Usage::ForgetsWay.into());
-            }
-            vec![commit.clone()]
+        let gone: Vec<_> = if self.graph.is_on_way(commit) {
+            let goes = |id: &CommitId, _: &PublicNode| id == commit || self.graph.is_heard(id);
+            let oldest = self.graph.forgettable_chain(goes).next();
+            let (oldest, losers) = oldest.filter(|(oldest, _)| *oldest == commit).ok_or(Usage::ForgetsWay)?;
+            losers.into_iter().chain([oldest]).cloned().collect()
         } else {
             let branch = self.branch(commit);
-            if branch.iter().any(|id| self.graph.is_final(id)) {
+            if self.graph.is_heard(commit) || branch.iter().any(|id| self.graph.is_final(id)) {
                 return Err(Usage::ForgetsWay.into());
             }
             branch

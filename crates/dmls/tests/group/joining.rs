@@ -1,5 +1,6 @@
 //! Joining, joining again, and learning that one is off the branch.
 
+use dmls::extension::{ForkChoiceRule, Ruleset};
 use dmls::{Config, Error, ExternalJoinOptions, Level, Limits, Outcome, Rule, Stranded, WaitsFor};
 
 use super::common::{Client, NOW, SPLIT, WHOLE, config, group, identity, key_package, public_config, rng};
@@ -285,4 +286,110 @@ fn what_a_commit_adds_is_named_by_its_key_package() {
     assert_eq!(new.commit.added.len(), 1);
     assert_eq!(new.commit.added[0].key_package, own.reference(b.group.suite()));
     assert_eq!(new.commit.added[0].member.credential, dmls::Credential::basic("dave"));
+}
+
+/// A commit by which a client joins again, pending.
+fn stage_rejoin(who: &mut Client, helper: &Client, rng: &mut rand_chacha::ChaCha20Rng) -> dmls::SentCommit {
+    let info = helper.group.head().group_info(NOW).unwrap();
+    let identity = who.identity.clone();
+    who.run(|group| group.rejoin(&identity, &info, ExternalJoinOptions::default(), NOW, rng)).unwrap()
+}
+
+#[test]
+fn a_rejoin_that_was_given_up_needs_our_word_where_nothing_compares_it() {
+    for parent_is_here in [true, false] {
+        let rng = &mut rng(12);
+        let (mut a, mut b) = pair(&config(), 12);
+        let missed = advance(&mut a, &mut [], rng);
+        let sent = stage_rejoin(&mut b, &a, rng);
+        b.run(|group| group.abandon(&sent.id)).unwrap();
+        let head = b.head();
+        if parent_is_here {
+            new_epoch(b.receive(&missed.message, SPLIT).unwrap());
+        }
+        for _ in 0..2 {
+            let outcome = b.copy().receive(&sent.message, SPLIT).unwrap();
+            match outcome {
+                Outcome::GivenUp { commit } => assert!(!parent_is_here && commit == sent.id),
+                Outcome::Commit(new) => assert!(parent_is_here && new.own && new.is_head),
+                other => panic!("{other:?}"),
+            }
+            b.restart();
+        }
+        if !parent_is_here {
+            assert_eq!(
+                b.receive(&sent.message, SPLIT).unwrap(),
+                Outcome::GivenUp { commit: sent.id.clone() }
+            );
+            assert_eq!(b.head(), head);
+            assert!(b.confirm(&sent, SPLIT).is_head);
+        }
+    }
+}
+
+#[test]
+fn a_rejoin_does_not_go_with_its_parent() {
+    let rng = &mut rng(13);
+    let (mut a, mut b) = pair(&config(), 13);
+    let (parent, sent) = (b.head(), stage_rejoin(&mut b, &a, rng));
+    let other = a.stage(rng);
+    let new = new_epoch(b.receive(&other.message, WHOLE).unwrap());
+    assert!(new.deleted.iter().all(|gone| gone.dropped.is_empty()));
+    assert_eq!(b.group.epoch(&parent).unwrap().level(), Level::Known);
+    b.restart();
+    // It is compared with what came meanwhile, like any other.
+    let wins = b.confirm(&sent, SPLIT).is_head;
+    new_epoch(a.receive(&sent.message, SPLIT).unwrap());
+    a.confirm(&other, SPLIT);
+    assert_eq!((a.head() == sent.epoch, b.head()), (wins, a.head()));
+}
+
+#[test]
+fn who_follows_the_commit_by_which_we_joined_has_accepted_it() {
+    let rng = &mut rng(14);
+    let (mut a, _) = pair(&config(), 14);
+    let info = a.group.head().group_info(NOW).unwrap();
+    let (mut d, commit) = Client::join_external(&identity("dave", rng), &info, &a.config, rng).unwrap();
+    new_epoch(a.receive(&commit, SPLIT).unwrap());
+    assert_eq!(d.group.pending().count(), 1);
+    advance(&mut a, &mut [&mut d], rng);
+    for _ in 0..2 {
+        assert_eq!(d.group.pending().count(), 0);
+        assert_eq!(d.receive(&commit, SPLIT).unwrap(), Outcome::Duplicate);
+        d.restart();
+    }
+}
+
+#[test]
+fn a_commit_of_a_deleted_epoch_is_judged_by_the_choice_of_its_group() {
+    let ruleset = Ruleset { fork_choice: ForkChoiceRule::REMOVALS_FIRST, ..Ruleset::default() };
+    let config = Config { ruleset: Some(ruleset), ..public_config() };
+    let (mut seen, mut hidden) = ([0, 0], 0);
+    for seed in 0..8 {
+        let (mut a, mut b, mut c) = trio(&config, 80 + seed);
+        let rng = &mut rng(seed);
+        let ours = a.stage(rng);
+        let leaf = a.leaf();
+        // By reference, whom it removes can't be seen.
+        let by_reference = seed % 4 == 3;
+        if by_reference {
+            let proposal = c.run(|group| group.propose_remove(leaf, NOW, rng)).unwrap();
+            assert!(matches!(b.receive(&proposal.message, SPLIT), Ok(Outcome::Proposal(_))));
+        }
+        let theirs = b.run(|group| match by_reference {
+            true => group.commit().stage(NOW, rng),
+            false => group.commit().remove(leaf).stage(NOW, rng),
+        });
+        let theirs = theirs.unwrap();
+        new_epoch(c.receive(&ours.message, WHOLE).unwrap());
+        match c.receive(&theirs.message, WHOLE).unwrap() {
+            Outcome::EpochDeleted(told) => {
+                assert_eq!(told.wins, (!by_reference).then_some(true));
+                hidden += u32::from(by_reference);
+                seen[usize::from(tag_of(&theirs.message).as_bytes() > tag_of(&ours.message).as_bytes())] += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(seen[0] > 0 && seen[1] > 0 && hidden > 0, "all of it happened");
 }

@@ -1,9 +1,9 @@
 //! Limits never decide who wins, and what they take is told.
 
-use dmls::extension::Ruleset;
+use dmls::extension::{ForkChoiceRule, Ruleset};
 use dmls::{Config, Held, Level, Limits, NewEpoch, Outcome, WaitsFor, Why};
 
-use super::common::{Client, NOW, SPLIT, config, identity, key_package, public_config, rng};
+use super::common::{Client, NOW, SPLIT, WHOLE, config, identity, key_package, public_config, rng};
 use super::{advance, new_epoch, pair, rivals, tag_of, trio, with_header};
 
 /// The quotas of a group are in its ruleset.
@@ -298,4 +298,120 @@ fn a_silent_member_does_not_make_the_graph_grow_for_ever() {
         evicted.contains(&(first, Why::Limit)),
         "the end that the silent ones may be at went, and it was told"
     );
+}
+
+fn permutations<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
+    let Some((first, rest)) = items.split_first() else { return vec![Vec::new()] };
+    let insert = |order: Vec<T>, place| [&order[..place], &[first.clone()], &order[place..]].concat();
+    permutations(rest)
+        .into_iter()
+        .flat_map(|order| (0..items.len()).map(move |place| insert(order.clone(), place)))
+        .collect()
+}
+
+/// A group whose members are compared by whom they remove, and may have so many commits of an epoch.
+fn removals_first(children_per_committer: usize, limits: Limits) -> Config {
+    let mut config = limited(Limits { children_per_committer, ..limits });
+    config.ruleset.as_mut().unwrap().fork_choice = ForkChoiceRule::REMOVALS_FIRST;
+    config
+}
+
+#[test]
+fn whichever_of_too_many_commits_come_first_the_same_wins() {
+    let mut seen = std::collections::BTreeSet::new();
+    for seed in 0..12 {
+        let rng = &mut rng(seed);
+        let (mut a, mut b, c) = trio(&removals_first(1, Limits::default()), 90 + seed);
+        let (plain, honest) = (a.stage(rng), b.stage(rng));
+        let leaf = b.leaf();
+        let removal = a.run(|group| group.commit().remove(leaf).stage(NOW, rng)).unwrap();
+        let all = [&plain, &honest, &removal];
+        let mut heads: Vec<_> = permutations(&all)
+            .into_iter()
+            .map(|order| {
+                let mut c = c.copy();
+                for sent in order {
+                    c.receive(&sent.message, SPLIT).unwrap();
+                    c.restart();
+                }
+                c.head()
+            })
+            .collect();
+        heads.dedup();
+        let [head] = &heads[..] else { panic!("{} heads, by the order alone", heads.len()) };
+        seen.insert(all.iter().position(|sent| sent.epoch == *head));
+    }
+    assert_eq!(seen.len(), 3, "each of them won in some case");
+}
+
+#[test]
+fn a_loser_that_decides_between_others_is_not_forgotten() {
+    let mut seen = 0;
+    for seed in 0..12 {
+        let rng = &mut rng(seed);
+        let limits = Limits { known_epochs: 3, resumption_psks: 2, ..Limits::default() };
+        let config = removals_first(8, limits);
+        let names = ["alice", "bob", "carol", "dave"];
+        let [mut a, mut b, mut c, mut d] =
+            super::common::group(&names, &config, rng).try_into().ok().unwrap();
+        let leaf = b.leaf();
+        let removal = a.run(|group| group.commit().remove(leaf).stage(NOW, rng)).unwrap();
+        let (removed, bystander) = (b.stage(rng), c.stage(rng));
+        let tag = |sent: &dmls::SentCommit| tag_of(&sent.message).as_bytes().to_vec();
+        if !(tag(&removal) < tag(&bystander) && tag(&bystander) < tag(&removed)) {
+            continue;
+        }
+        seen += 1;
+        c.confirm(&bystander, SPLIT);
+        for sent in [&removal, &removed, &bystander] {
+            new_epoch(d.receive(&sent.message, SPLIT).unwrap());
+        }
+        let mut inner = Vec::new();
+        for _ in 0..4 {
+            inner.push(advance(&mut c, &mut [&mut d], rng).epoch);
+        }
+        // More are known than may be, but the epoch in which they part can't go yet.
+        inner.pop();
+        for id in inner.iter().chain([&removal.epoch, &removed.epoch]) {
+            d.run(|group| group.delete_epoch(id, Level::Known)).unwrap();
+        }
+        for n in 0..8 {
+            let sent = c.stage(rng);
+            c.confirm(&sent, SPLIT);
+            new_epoch(d.receive(&sent.message, if n == 0 { SPLIT } else { WHOLE }).unwrap());
+            assert_eq!(d.head(), c.head(), "{n}");
+            d.restart();
+            assert_eq!(d.head(), c.head(), "{n}, loaded");
+        }
+        // In the end all of them go, together with the epoch that they were made in.
+        assert!(d.group.epoch(&removal.epoch).is_none() && d.group.epoch(&removed.epoch).is_none());
+        assert_eq!(d.count(b'n'), 1 + 3 + 1);
+    }
+    assert!(seen > 0, "it happened");
+}
+
+#[test]
+fn proposals_of_one_member_do_not_wash_out_what_others_wait_for() {
+    let rng = &mut rng(8);
+    let limits =
+        Limits { held_messages: 12, held_per_epoch: 4, proposals_per_sender: 1, ..Limits::default() };
+    let (mut a, mut b, mut c) = trio(&Config { limits, ruleset: None, ..config() }, 8);
+    b.config.limits.proposals_per_sender = 64;
+    b.restart();
+    // Carol waits for a commit of Alice.
+    advance(&mut a, &mut [], rng);
+    let waits = a.send(b"of the next epoch", rng);
+    assert!(matches!(c.receive(&waits, SPLIT), Ok(Outcome::Held(_))));
+    let mut evicted = Vec::new();
+    for n in 0..24 {
+        let added = key_package(&identity(&format!("new{n}"), rng), rng).key_package().clone();
+        let proposal = b.run(|group| group.propose_add(added, NOW, rng)).unwrap();
+        match c.receive(&proposal.message, SPLIT).unwrap() {
+            Outcome::Held(held) => evicted.extend(held.evicted),
+            Outcome::Proposal(_) => assert_eq!(n, 0),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(!evicted.contains(&waits));
+    assert_eq!((c.group.held(), evicted.len()), (1 + 4, 23 - 4));
 }

@@ -219,7 +219,7 @@ fn the_way_avoids_what_is_blocked_whenever_it_is_said() {
 #[test]
 fn what_is_said_of_commits_that_never_come_is_bounded() {
     let config = dmls::Config { limits: Limits { known_epochs: 3, ..Limits::default() }, ..config() };
-    let (_, mut b) = pair(&config, 5);
+    let (mut a, mut b) = pair(&config, 5);
     for n in 0..5_u8 {
         let commit = dmls::CommitId::from(vec![n; 32]);
         let said = [b.run(|group| group.finalize(&commit)).err(), b.run(|group| group.block(&commit)).err()];
@@ -227,6 +227,11 @@ fn what_is_said_of_commits_that_never_come_is_bounded() {
         assert_eq!(said, [expected.clone(), expected]);
         b.restart();
     }
+    // Of a commit that is here it can be said all the same.
+    let sent = advance(&mut a, &mut [&mut b], &mut rng(5));
+    assert!(b.run(|group| group.block(&sent.id)).unwrap().head_moved);
+    assert!(b.run(|group| group.finalize(&sent.id)).unwrap().known);
+    assert!(b.run(|group| group.flushed(&sent.id)).unwrap().known);
 }
 
 #[test]
@@ -246,4 +251,30 @@ fn who_can_not_follow_the_branch_that_wins_is_told() {
     assert_eq!(c.head(), higher.epoch);
     let turn = c.run(|group| Ok(group.unblock(&higher.id))).unwrap();
     assert!(turn.stranded.is_none() && turn.head == higher.epoch);
+}
+
+#[test]
+fn what_was_flushed_counts_once_a_later_commit_makes_it_final() {
+    for comes_late in [false, true] {
+        let rng = &mut rng(7);
+        let (mut a, mut b, _) = trio(&public_config(), 7);
+        let start = b.head();
+        let (one, two) = (advance(&mut a, &mut [&mut b], rng), advance(&mut a, &mut [&mut b], rng));
+        let three = a.stage(rng);
+        a.confirm(&three, SPLIT);
+        b.run(|group| group.flushed(&two.id)).unwrap();
+        let deleted = if comes_late {
+            b.run(|group| group.finalize(&three.id)).unwrap();
+            new_epoch(b.receive(&three.message, SPLIT).unwrap()).deleted
+        } else {
+            new_epoch(b.receive(&three.message, SPLIT).unwrap());
+            b.run(|group| group.finalize(&three.id)).unwrap().deleted
+        };
+        // All was delivered that was sent before the second, and it is final by the third. Since then it was not said.
+        let told: Vec<_> = deleted.iter().map(|gone| (&gone.id, gone.level, gone.why)).collect();
+        let gone = |id| (id, Level::Known, Why::Flushed);
+        assert_eq!(told, [gone(&start), gone(&one.epoch), (&two.epoch, Level::Readable, Why::Final)]);
+        assert_eq!(b.count(b'y'), 0);
+        b.restart();
+    }
 }

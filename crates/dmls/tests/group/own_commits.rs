@@ -2,7 +2,7 @@
 
 use dmls::framing::ContentType;
 use dmls::message::Psk;
-use dmls::{Config, Error, KeySchedule, Limits, Outcome, RolledBack, SentCommit, Usage, Why};
+use dmls::{Config, Error, KeySchedule, Level, Limits, Outcome, RolledBack, SentCommit, Usage, Why};
 
 use super::common::{Client, NOW, PSK, SPLIT, WHOLE, config, identity, key_package, public_config, rng};
 use super::{advance, new_epoch, pair, tag_of};
@@ -109,7 +109,8 @@ fn an_own_commit_goes_once_though_its_parent_goes_for_two_reasons() {
     let theirs = b.stage(rng);
     a.run(|group| group.finalize(&theirs.id)).unwrap();
     let new = new_epoch(a.receive(&theirs.message, SPLIT).unwrap());
-    assert_eq!((new.dropped, new.deleted.len()), (vec![ours.id], 1));
+    let [gone] = &new.deleted[..] else { panic!("{:?}", new.deleted) };
+    assert_eq!(gone.dropped, [ours.id]);
     a.restart();
     assert_eq!(a.head(), theirs.epoch);
 }
@@ -212,7 +213,7 @@ fn own_commits_that_go_with_their_parent_are_told() {
             let new = new_epoch(a.receive(&sent.message, network).unwrap());
             let why = if network == WHOLE { Why::Whole } else { Why::Limit };
             assert!(new.deleted.iter().all(|gone| gone.why == why));
-            dropped.extend(new.dropped);
+            dropped.extend(new.deleted.into_iter().flat_map(|gone| gone.dropped));
         }
         let mut expected = vec![ours.id.clone(), given_up.id];
         expected.sort();
@@ -221,5 +222,24 @@ fn own_commits_that_go_with_their_parent_are_told() {
         assert_eq!((a.group.pending().count(), a.count(b'o')), (0, 0));
         let refused = a.run(|group| group.confirm(&ours.id)).err();
         assert_eq!(refused, Some(Error::Usage(Usage::UnknownCommit)));
+    }
+}
+
+#[test]
+fn own_commits_that_go_because_the_caller_deletes_are_told() {
+    let rng = &mut rng(8);
+    let (mut a, mut b) = pair(&config(), 8);
+    for one in [false, true] {
+        let (parent, ours) = (a.head(), a.stage(rng));
+        advance(&mut b, &mut [&mut a], rng);
+        let deleted = a.run(|group| match one {
+            true => group.delete_epoch(&parent, Level::Readable),
+            false => Ok(group.delete_old_epochs()),
+        });
+        let deleted = deleted.unwrap();
+        let gone = deleted.iter().find(|gone| gone.id == parent).unwrap();
+        assert_eq!(gone.dropped, [ours.id]);
+        assert_eq!(a.group.pending().count(), 0);
+        a.restart();
     }
 }

@@ -3,10 +3,10 @@
 use dmls::codec::{Decode, Encode};
 use dmls::framing::MlsMessage;
 use dmls::vectors::insider;
-use dmls::{DmlsMessage, Error, Outcome, Rule, SentCommit, Usage};
+use dmls::{Config, DmlsMessage, Error, Limits, Outcome, Rule, SentCommit, Usage};
 use rand_chacha::ChaCha20Rng;
 
-use super::common::{Client, NOW, SPLIT, public_config, rng};
+use super::common::{Client, NOW, SPLIT, WHOLE, public_config, rng};
 use super::{advance, new_epoch, tag_of, trio};
 
 /// A commit of `by` that removes `victim`, properly signed, with a tag that it made up.
@@ -164,4 +164,34 @@ fn a_true_removal_on_a_branch_that_lost_removes_nobody() {
         assert_eq!(c.group.send(b"x").seal(rng).is_ok(), !wins);
     }
     assert!(seen[0] > 0 && seen[1] > 0, "both happened");
+}
+
+#[test]
+fn a_removal_that_stands_and_lost_is_forgotten_with_its_parent() {
+    let limits = Limits { known_epochs: 4, resumption_psks: 2, ..Limits::default() };
+    let mut seen = 0;
+    for seed in 0..6 {
+        let rng = &mut rng(60 + seed);
+        let (mut a, mut b, mut c) = trio(&Config { limits: limits.clone(), ..public_config() }, 60 + seed);
+        let sent = removal(&mut a, &c, rng);
+        assert!(matches!(c.receive(&sent.message, SPLIT), Ok(Outcome::Removed(_))));
+        c.run(|group| group.confirm_removal(&sent.id)).unwrap();
+        let other = b.stage(rng);
+        b.confirm(&other, SPLIT);
+        new_epoch(c.receive(&other.message, SPLIT).unwrap());
+        if c.group.is_removed() {
+            continue;
+        }
+        for _ in 0..12 {
+            let next = b.stage(rng);
+            b.confirm(&next, SPLIT);
+            new_epoch(c.receive(&next.message, WHOLE).unwrap());
+            assert!(!c.group.is_removed());
+        }
+        assert_eq!((c.count(b'x'), c.count(b'n')), (0, 1 + 4 + 1));
+        c.restart();
+        assert_eq!(c.head(), b.head());
+        seen += 1;
+    }
+    assert!(seen > 0, "it happened");
 }
