@@ -41,6 +41,8 @@ pub struct Config {
     pub psks: Arc<dyn PreSharedKeys>,
     /// What peers can make grow, and how far.
     pub limits: Limits,
+    /// When old epochs stop processing commits.
+    pub retention: Retention,
     /// Sees the secrets of every epoch: for test vectors only.
     #[cfg(feature = "vectors")]
     pub key_log: Option<Arc<dyn KeyLog>>,
@@ -52,6 +54,7 @@ impl fmt::Debug for Config {
             .field("provider", &self.provider)
             .field("schedule", &self.schedule)
             .field("limits", &self.limits)
+            .field("retention", &self.retention)
             .finish_non_exhaustive()
     }
 }
@@ -74,6 +77,7 @@ impl Config {
             authentication: Arc::new(authentication),
             psks: Arc::new(NoPreSharedKeys),
             limits: Limits::default(),
+            retention: Retention::default(),
             #[cfg(feature = "vectors")]
             key_log: None,
         }
@@ -126,6 +130,54 @@ pub struct NoPreSharedKeys;
 impl PreSharedKeys for NoPreSharedKeys {
     fn external(&self, _: &[u8]) -> Option<Secret> {
         None
+    }
+}
+
+/// When old epochs stop processing commits while the network is split, and how long they are read after that (draft s6.1.2, s7). It is
+/// this client's own choice: it decides what is kept, never which branch wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Which epochs may still be needed.
+    pub rule: RetentionRule,
+    /// How many seconds a member who was removed is waited for where it was a member: it may not know, and commit there. Until then these
+    /// epochs stay exposed; a commit that comes later leaves its author behind.
+    pub removed_grace: u64,
+    /// How many epochs that are not needed any more can still be read, for messages that come late. 0 deletes them at once.
+    pub late_epochs: usize,
+    /// For how many seconds at most.
+    pub late_seconds: u64,
+}
+
+/// Which epochs may still be needed to process a commit, while the network is split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RetentionRule {
+    /// All, until the delivery service says otherwise ([`crate::Network::Whole`], [`crate::Group::finalize`]). For clients
+    /// that stage a commit and confirm it when a server accepts it.
+    WhileTold,
+    /// An epoch until each other member has made a commit in it or in a descendant (draft s7). Whoever has will not commit there again, if it
+    /// confirms its commits before it publishes them ([`crate::CommitBuilder::stage_confirmed`]). For groups without a server.
+    AllCommitted,
+    /// The same, and any message in a descendant counts too: for groups that chat more than they commit.
+    AllMoved,
+}
+
+impl Retention {
+    /// By the delivery service's word alone.
+    pub fn while_told() -> Self {
+        Self { rule: RetentionRule::WhileTold, ..Self::default() }
+    }
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        const DAY: u64 = 86_400;
+        Self {
+            rule: RetentionRule::AllCommitted,
+            removed_grace: 14 * DAY,
+            late_epochs: 1 << 4,
+            late_seconds: 7 * DAY,
+        }
     }
 }
 

@@ -71,7 +71,7 @@ pub mod vectors;
 
 #[cfg(feature = "vectors")]
 pub use config::KeyLog;
-pub use config::{Config, Limits, NoPreSharedKeys, PreSharedKeys};
+pub use config::{Config, Limits, NoPreSharedKeys, PreSharedKeys, Retention, RetentionRule};
 pub use credential::{AuthenticationService, Certificate, Credential, Operation, Presented};
 pub use crypto::providers::Provider;
 pub use crypto::suite::Suite;

@@ -10,10 +10,10 @@ mod world;
 
 use std::collections::BTreeMap;
 
-use common::{Client, SPLIT, WHOLE, config, public_config};
-use dmls::{Config, EpochId, KeySchedule, Level, Limits, Outcome};
+use common::{Client, SPLIT, WHOLE, config, public_config, setting};
+use dmls::{Config, EpochId, KeySchedule, Level, Limits, Outcome, Retention, RetentionRule};
 use rand_chacha::rand_core::Rng;
-use world::{Bounds, Seen, World, setting};
+use world::{Bounds, Seen, World};
 
 const BOUNDS: Bounds = Bounds { members: 8, commits: 12 };
 
@@ -39,6 +39,13 @@ fn every_order_of_delivery_leads_to_one_head() {
     }
 }
 
+/// Each rule, with late messages and without.
+fn retention(seed: u64) -> Retention {
+    let rules = [RetentionRule::WhileTold, RetentionRule::AllCommitted, RetentionRule::AllMoved];
+    let late_epochs = [0, 1, 2][seed as usize / 3 % 3];
+    Retention { rule: rules[seed as usize % 3], late_epochs, ..Retention::default() }
+}
+
 /// Each delivery says by chance that the network is split or whole, and all limits are small: members lose each other, and
 /// still nobody's records differ from its memory, nothing panics, and every step survives a restart.
 #[test]
@@ -52,7 +59,8 @@ fn records_and_memory_agree_whatever_is_deleted() {
             let config = if seed % 2 == 0 { config() } else { public_config() };
             let mut world = World::new(Config { schedule, ..config }, BOUNDS, &mut rng);
             world.chaos = true;
-            let config = Config { limits: small_limits(), ..world.config.clone() };
+            let retention = retention(seed);
+            let config = Config { limits: small_limits(), retention, ..world.config.clone() };
             for actor in &mut world.actors {
                 actor.client.config = config.clone();
                 actor.client.restart();
@@ -67,7 +75,7 @@ fn records_and_memory_agree_whatever_is_deleted() {
                 let client = &actor.client;
                 assert!(client.count(b'e') <= 3 + client.count(b'o'));
                 if schedule == KeySchedule::Dmls {
-                    assert_eq!(client.count(b'e'), client.full_epochs());
+                    assert_eq!(client.count(b'e'), client.full_epochs() + client.at_level(Level::Readable));
                 }
                 assert!(client.group.held() <= 6);
                 // Two that were staged, and the external commit by which it joined.

@@ -10,7 +10,7 @@ mod world;
 
 use std::collections::BTreeMap;
 
-use common::{Client, NOW, config, public_config};
+use common::{Client, NOW, config, public_config, setting};
 use dmls::codec::{Decode, Encode};
 use dmls::extension::ForkChoiceRule;
 use dmls::{
@@ -19,7 +19,7 @@ use dmls::{
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::Rng;
 use sha2::{Digest, Sha256};
-use world::{Bounds, World, setting};
+use world::{Bounds, World};
 
 const BOUNDS: Bounds = Bounds { members: 5, commits: 25 };
 const ORDERS: usize = 5;

@@ -15,7 +15,7 @@ use crate::tree::LeafIndex;
 use super::effect::Effect;
 use super::graph::Node;
 use super::outcome::{Lost, LostCommit, NewEpoch, Outcome, Stranded, WaitsFor};
-use super::retention::Released;
+use super::retention::{Added, Released};
 use super::step::Decision;
 use super::{Group, GroupState};
 
@@ -69,6 +69,7 @@ struct NewChild {
     choice: ForkChoice,
     commit: CommitSummary,
     authenticated_data: Vec<u8>,
+    made: Time,
 }
 
 /// A commit of ours, on its way into the graph.
@@ -80,8 +81,8 @@ struct OwnChild {
 
 impl NewChild {
     /// The effect that adds it as a name only.
-    fn without_state(&self, made: Time) -> Effect {
-        let node = Node::known(Some(self.commit.known()), made);
+    fn without_state(&self) -> Effect {
+        let node = Node::known(Some(self.commit.known()), self.made);
         let vertex = Vertex::new(self.parent.clone(), self.number, self.edge.clone(), self.choice, node);
         Effect::AddEpoch(self.id.clone(), Box::new(vertex))
     }
@@ -99,7 +100,7 @@ impl Group {
         if self.is_linear() {
             self.held.wake_numbers(number);
         }
-        self.track_moved(&id);
+        self.track(&id);
     }
 
     /// Decides about a commit of another that was opened.
@@ -147,12 +148,13 @@ impl Group {
             choice: choice_in(epoch.public()),
             commit,
             authenticated_data,
+            made: now,
         };
         let puncture = puncture.map(|puncture| Effect::Puncture(parent.id.clone(), puncture));
         let node = Node::new(Some(child.commit.known()), now, epoch);
         let decision = self.decide_child(child, false, |child, stays| {
             if !stays {
-                return vec![child.without_state(now)];
+                return vec![child.without_state()];
             }
             let (parent, edge) = (child.parent.clone(), child.edge.clone());
             let vertex = Vertex::new(parent, child.number, edge, child.choice, node);
@@ -167,7 +169,7 @@ impl Group {
         let own = self.own_child(pending)?;
         Ok(self.decide_own_child(own, |child, stays| match stays {
             true => vec![Effect::Confirm(commit.clone())],
-            false => vec![Effect::DropPending(commit.clone()), child.without_state(pending.made)],
+            false => vec![Effect::DropPending(commit.clone()), child.without_state()],
         }))
     }
 
@@ -176,7 +178,7 @@ impl Group {
         let own = self.own_child(&pending)?;
         Ok(self.decide_own_child(own, |child, stays| {
             if !stays {
-                return vec![child.without_state(pending.made)];
+                return vec![child.without_state()];
             }
             let (id, vertex) = pending.into_vertex();
             vec![Effect::AddEpoch(id, Box::new(vertex))]
@@ -200,6 +202,7 @@ impl Group {
             choice: choice_in(pending.epoch.public()),
             commit: pending.commit.clone(),
             authenticated_data: pending.authenticated_data.clone(),
+            made: pending.made,
         };
         Ok(OwnChild { child, puncture, welcome: pending.welcome.clone() })
     }
@@ -248,14 +251,15 @@ impl Group {
         };
         let (head, stranded) = self.usable(&end, Some(&child.id));
         let fork = child.parent.as_ref().is_some_and(|parent| forks.count_edges(parent) > 0);
-        let let_go = self.let_go(&head, &child.id, child.number, child.parent.as_ref(), &child.edge);
+        let (id, edge, parent) = (&child.id, &child.edge, child.parent.as_ref());
+        let let_go = self.let_go(&head, Added { id, number: child.number, parent, edge, made: child.made });
         let stays = head == child.id || !let_go.iter().any(|gone| gone.id == child.id);
         let mut effects = add(&child, stays);
         if forks.finals().contains(&child.edge.commit) {
             let by = Released { commit: &child.edge.commit, id: None, parent: child.parent.as_ref() };
             effects.extend(self.flushed_by(by).map(|(commit, _)| Effect::DropFlushed(commit.clone())));
         }
-        let gone = self.carry_out(let_go, &mut effects);
+        let gone = self.carry_out(let_go, child.made, &mut effects);
         effects.extend(self.forget_old(&head, child.number, child.parent.as_ref()));
 
         // Who follows the commit by which we joined has accepted it.

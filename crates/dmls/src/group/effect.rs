@@ -7,6 +7,7 @@ use crate::forks::Vertex;
 use crate::key_schedule::{CommitId, EpochId};
 use crate::pprf::Puncture;
 use crate::secret_tree::Advance;
+use crate::time::Time;
 
 use super::changes::{Changes, Key, Kind};
 use super::graph::{Level, Node, State};
@@ -28,6 +29,8 @@ pub(crate) enum Effect {
     BeginAt(EpochId),
     /// Only so much of an epoch stays.
     Lower(EpochId, Level),
+    /// From now on an epoch is kept for late messages only.
+    Leave(EpochId, Time),
     DropResumption(EpochId),
     Forget(EpochId),
     /// A commit that removes us: new, or it stands now.
@@ -94,6 +97,11 @@ impl Effect {
             Self::Lower(id, level) => {
                 if let Some(node) = group.graph.node(id) {
                     delete_state(group, id, &node.state, *level, out);
+                }
+            }
+            Self::Leave(id, now) => {
+                if let Some(vertex) = group.graph.vertex(id) {
+                    changes.put(Key::Node(id), vertex.record(Some(*now)));
                 }
             }
             Self::DropResumption(id) => changes.delete(Key::Resumption(id)),
@@ -167,6 +175,7 @@ impl Effect {
                 group.graph.lower(&id, level);
                 group.held.wake_epoch(&id);
             }
+            Self::Leave(id, now) => group.graph.leave(&id, now),
             Self::DropResumption(id) => group.graph.drop_resumption(&id),
             Self::Forget(id) => group.graph.forget(&id),
             Self::Removal(commit, removal) => {
@@ -237,7 +246,7 @@ pub(crate) fn write_vertex(
     vertex: &Vertex<EpochId, Node>,
     out: &mut Writer,
 ) {
-    out.changes.put(Key::Node(id), vertex.record());
+    out.changes.put(Key::Node(id), vertex.record(vertex.value.left));
     if let Some(psk) = &vertex.value.resumption {
         out.changes.put(Key::Resumption(id), psk.record());
     }

@@ -33,6 +33,8 @@ pub(crate) struct Node {
     pub commit: Option<KnownCommit>,
     /// When it was added here.
     pub made: Time,
+    /// Since when it is kept for messages that come late, and for nothing else.
+    pub left: Option<Time>,
     pub state: State,
     /// Kept for a while after the epoch is gone (RFC 9420 s8.6).
     pub resumption: Option<ResumptionPsk>,
@@ -41,12 +43,12 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn new(commit: Option<KnownCommit>, made: Time, epoch: Box<Epoch>) -> Self {
         let resumption = Some(ResumptionPsk(epoch.secrets.resumption_psk.0.duplicate()));
-        Self { commit, made, state: State::Full(epoch), resumption }
+        Self { commit, made, left: None, state: State::Full(epoch), resumption }
     }
 
     /// The same without anything secret.
     pub(crate) fn known(commit: Option<KnownCommit>, made: Time) -> Self {
-        Self { commit, made, state: State::Known, resumption: None }
+        Self { commit, made, left: None, state: State::Known, resumption: None }
     }
 
     pub(crate) fn level(&self) -> Level {
@@ -114,6 +116,8 @@ pub(crate) struct Graph {
     lost: BTreeSet<(u64, EpochId)>,
     /// Those whose resumption_psk is kept.
     resumptions: BTreeSet<(u64, EpochId)>,
+    /// Those that are kept for late messages, by when they were left.
+    late: BTreeSet<(Time, u64, EpochId)>,
 }
 
 impl Graph {
@@ -125,6 +129,7 @@ impl Graph {
             known: BTreeSet::new(),
             lost: BTreeSet::new(),
             resumptions: BTreeSet::new(),
+            late: BTreeSet::new(),
         };
         graph.place(&id);
         graph
@@ -176,6 +181,11 @@ impl Graph {
         &self.lost
     }
 
+    /// Epochs that are kept for late messages, by when they were left, their numbers and names.
+    pub(crate) fn late(&self) -> &BTreeSet<(Time, u64, EpochId)> {
+        &self.late
+    }
+
     pub(crate) fn resumptions(&self) -> &BTreeSet<(u64, EpochId)> {
         &self.resumptions
     }
@@ -205,6 +215,13 @@ impl Graph {
         }
     }
 
+    pub(crate) fn leave(&mut self, id: &EpochId, now: Time) {
+        if let Some(node) = self.forks.value_mut(id) {
+            node.left = Some(now);
+            self.place(id);
+        }
+    }
+
     pub(crate) fn drop_resumption(&mut self, id: &EpochId) {
         if let Some(node) = self.forks.value_mut(id) {
             node.resumption = None;
@@ -213,9 +230,12 @@ impl Graph {
     }
 
     pub(crate) fn forget(&mut self, id: &EpochId) {
-        let Some(number) = self.forks.get(id).map(|vertex| vertex.number) else { return };
+        let Some(vertex) = self.forks.get(id) else { return };
+        let key = (vertex.number, id.clone());
+        if let Some(left) = vertex.value.left {
+            self.late.remove(&(left, key.0, key.1.clone()));
+        }
         self.forks.forget(id);
-        let key = (number, id.clone());
         for set in [&mut self.way, &mut self.beside, &mut self.known, &mut self.lost, &mut self.resumptions] {
             set.remove(&key);
         }
@@ -245,6 +265,15 @@ impl Graph {
         let is_retained = vertex.value.level() > Level::Known;
         let on_way = self.forks.is_on_way(id);
         let has_resumption = vertex.value.resumption.is_some();
+        if let Some(left) = vertex.value.left {
+            let late = (left, key.0, key.1.clone());
+            // One to which the way came back is needed again.
+            match vertex.value.level() {
+                Level::Known => self.late.remove(&late),
+                Level::Full if on_way => self.late.remove(&late),
+                _ => self.late.insert(late),
+            };
+        }
         for (set, belongs) in [
             (&mut self.way, is_retained && on_way),
             (&mut self.beside, is_retained && !on_way),

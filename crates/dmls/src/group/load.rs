@@ -82,10 +82,11 @@ struct VertexRecord {
     edge: Edge,
     choice: ForkChoice,
     commit: Option<KnownCommit>,
-    made: u64,
+    made: Time,
+    left: Option<Time>,
 }
 
-wire_struct!(VertexRecord { parent, number, edge, choice, commit, made });
+wire_struct!(VertexRecord { parent, number, edge, choice, commit, made, left });
 
 /// A pending commit: its epoch has records of its own.
 struct PendingRecord {
@@ -117,26 +118,16 @@ wire_struct!(PendingRecord {
 });
 
 impl Vertex<EpochId, Node> {
-    pub(super) fn record(&self) -> Vec<u8> {
-        vertex_record(&self.parent, self.number, &self.edge, self.choice, &self.value.commit, self.value.made)
+    pub(super) fn record(&self, left: Option<Time>) -> Vec<u8> {
+        let (number, choice, made) = (self.number, self.choice, self.value.made);
+        let (parent, edge, commit) = (self.parent.clone(), self.edge.clone(), self.value.commit.clone());
+        VertexRecord { parent, number, edge, choice, commit, made, left }.to_bytes()
     }
-}
-
-fn vertex_record(
-    parent: &Option<EpochId>,
-    number: u64,
-    edge: &Edge,
-    choice: ForkChoice,
-    commit: &Option<KnownCommit>,
-    made: Time,
-) -> Vec<u8> {
-    let (parent, edge, commit) = (parent.clone(), edge.clone(), commit.clone());
-    VertexRecord { parent, number, edge, choice, commit, made: made.0 }.to_bytes()
 }
 
 impl VertexRecord {
     fn into_vertex(self, state: State, resumption: Option<ResumptionPsk>) -> Vertex<EpochId, Node> {
-        let node = Node { commit: self.commit, made: Time(self.made), state, resumption };
+        let node = Node { commit: self.commit, made: self.made, left: self.left, state, resumption };
         Vertex::new(self.parent, self.number, self.edge, self.choice, node)
     }
 }
@@ -168,10 +159,16 @@ impl PendingCommit {
     /// The records that it lacks as an epoch of the graph.
     pub(super) fn write_node(&self, changes: &mut Changes) {
         let (id, context) = (&self.epoch.id, self.epoch.context());
-        let choice = super::branch::choice_in(self.epoch.public());
-        let commit = Some(self.commit.known());
-        let record = vertex_record(&self.parent, context.epoch, &self.edge, choice, &commit, self.made);
-        changes.put(Key::Node(id), record);
+        let record = VertexRecord {
+            parent: self.parent.clone(),
+            number: context.epoch,
+            edge: self.edge.clone(),
+            choice: super::branch::choice_in(self.epoch.public()),
+            commit: Some(self.commit.known()),
+            made: self.made,
+            left: None,
+        };
+        changes.put(Key::Node(id), record.to_bytes());
         changes.put(Key::Resumption(id), self.epoch.secrets.resumption_psk.record());
     }
 }
@@ -408,7 +405,7 @@ impl Group {
             flushed: loader.by_commit(Kind::Flushed, |_| Ok(()))?.into_keys().collect(),
             held: HeldMessages::default(),
             trees: TreeStore::default(),
-            moved: None,
+            heard: None,
         };
         for (order, bytes) in loader.records.of_kind(Kind::Held) {
             let order = order.try_into().map_err(|_| RecordsError::Damaged("a held message"))?;
@@ -422,7 +419,7 @@ impl Group {
         loaded.trees.apply(all.uses);
         loader.records.check_all_in(&all.changes)?;
         let head = loaded.state.head.clone();
-        loaded.track_moved(&head);
+        loaded.track(&head);
         Ok(loaded)
     }
 

@@ -10,6 +10,7 @@ mod commit;
 mod effect;
 mod epoch_ref;
 mod graph;
+mod heard;
 mod held;
 mod load;
 mod message;
@@ -70,9 +71,9 @@ use crate::key_schedule::{CommitId, EpochId, PskLookup};
 use crate::message::{PreSharedKeyId, Psk, ResumptionPskUsage};
 use crate::time::Time;
 use graph::Graph;
+use heard::Heard;
 use held::HeldMessages;
 use removal::Removal;
-use retention::Moved;
 
 /// One client's view of a group.
 ///
@@ -102,8 +103,8 @@ pub struct Group {
     flushed: BTreeSet<CommitId>,
     held: HeldMessages,
     trees: TreeStore,
-    /// Once it is needed to choose what to evict.
-    moved: Option<Moved>,
+    /// Where members were seen, if it is asked for.
+    heard: Option<Heard>,
 }
 
 /// What is small and changes often.

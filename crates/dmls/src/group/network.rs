@@ -117,7 +117,13 @@ impl Group {
         let gone =
             self.graph.retained().filter(|(_, other)| is_read_only(other) && !forks.is_above(id, other));
         let gone = gone.map(|(number, id)| (id.clone(), *number));
-        let let_go = gone.map(|(id, number)| LetGo { id, number, level: Level::Known, why: Why::Flushed });
+        let let_go = gone.map(|(id, number)| LetGo {
+            id,
+            number,
+            level: Level::Known,
+            why: Why::Flushed,
+            is_left: false,
+        });
         let let_go = let_go.collect();
         Ok(self.turn(commit, forks.end().clone(), let_go, Vec::new()).into_step(self))
     }
@@ -143,7 +149,7 @@ impl Group {
         let let_go = let_go.into_iter().filter(|gone| gone.id != head).collect();
         let head_moved = head != self.state.head;
         let lost = if head_moved { self.lost(Some(&head)) } else { Vec::new() };
-        let deleted = self.carry_out(let_go, &mut effects);
+        let deleted = self.carry_out(let_go, self.head().made(), &mut effects);
         let known = self.is_here(commit);
         let state = Some(GroupState { head: head.clone(), ..self.state.clone() });
         let outcome = Turn { known, head, head_moved, lost, deleted, stranded };

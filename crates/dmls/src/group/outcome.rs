@@ -218,6 +218,12 @@ pub enum Why {
     Limit,
     /// Its committer has too many commits of one epoch, and this one lost.
     Quota,
+    /// Every other member was seen past it ([`crate::RetentionRule`]).
+    Passed,
+    /// Its branch lost.
+    Lost,
+    /// It was kept for late messages, and that was long enough ([`crate::Retention`]).
+    Late,
     /// A commit that excludes it, or comes after it, is final.
     Final,
     /// All its messages were delivered.

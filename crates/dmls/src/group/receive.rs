@@ -220,7 +220,9 @@ impl Group {
         let evicted = room.iter().filter_map(|order| Some(self.held.get(*order)?.message.clone())).collect();
         let mut effects: Vec<_> = room.into_iter().map(Effect::Release).collect();
         let message = arrived.bytes.to_vec();
-        let passed = matches!(waits_for, WaitsFor::Epoch(_)) && arrived.number() <= self.head().number();
+        // As long as nobody has accepted the commit by which we joined, what comes later may be of others' branch as well.
+        let is_later = arrived.number() > self.head().number();
+        let passed = matches!(waits_for, WaitsFor::Epoch(_)) && (!is_later || self.state.joining.is_some());
         let held = HeldMessage { waits_for: waits_for.clone(), message, hash, passed };
         effects.push(Effect::Hold(self.held.next_order(), held));
         let messages = self.held.passed() + 1;

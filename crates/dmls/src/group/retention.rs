@@ -1,22 +1,26 @@
 //! What is deleted of an epoch, and when (draft s6.1.2, s7).
 //!
 //! - The network is whole: a commit deletes all epochs but the head.
-//! - It is split: all stay, up to [`Limits::epochs`]. What a full house evicts is where a missing commit is least likely:
-//!   branches that lost, the oldest first; then the oldest epoch, if everybody was heard after it; then the newest of those
+//! - It is split: an epoch stays full as long as a member may still make a commit in it, as [`Retention`] says; after that,
+//!   and if its branch lost, it is kept for a while to read messages that come late.
+//! - In any case there are no more than [`Limits::epochs`]. What a full house evicts is where a missing commit is least likely:
+//!   branches that lost, the oldest first; then the oldest epoch, if everybody was seen after it; then the newest of those
 //!   that are neither recent nor a place where branches part. Who was silent since a split began will go on at the old end;
 //!   commits that crossed each other are at the new one.
 //! - A commit is final: its ancestors, and what it excludes, can only be read; until all its messages were delivered.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
+use crate::config::RetentionRule;
 use crate::error::{Error, Usage};
 use crate::forks::Edge;
 use crate::key_schedule::{CommitId, EpochId};
+use crate::time::Time;
 use crate::tree::LeafIndex;
 
 use super::effect::Effect;
-use super::epoch_ref::speakers;
 use super::graph::Node;
+use super::heard::{Heard, Passed};
 use super::outcome::{Deleted, Why};
 use super::step::{Decision, Step};
 use super::{Group, Level, Network};
@@ -29,6 +33,18 @@ pub(super) struct LetGo {
     /// What stays.
     pub level: Level,
     pub why: Why,
+    /// Whether what stays is for late messages only.
+    pub is_left: bool,
+}
+
+/// One more epoch, on its way into the graph.
+#[derive(Clone, Copy)]
+pub(super) struct Added<'a> {
+    pub id: &'a EpochId,
+    pub number: u64,
+    pub parent: Option<&'a EpochId>,
+    pub edge: &'a Edge,
+    pub made: Time,
 }
 
 /// A final commit, by which others are released.
@@ -45,7 +61,8 @@ impl Group {
     pub fn delete_old_epochs(&mut self) -> Step<'_, Vec<Deleted>> {
         let old = self.graph.retained().filter(|(_, id)| *id != self.state.head);
         let let_go = old.map(|(number, id)| self.gone(id, *number, Level::Known, Why::Whole)).collect();
-        self.lower(let_go).into_step(self)
+        let now = self.head().made();
+        self.lower(let_go, now).into_step(self)
     }
 
     /// Deletes what an epoch has beyond a level. The head can't go. See [`super::EpochRef::member_facts`] for what to decide by.
@@ -56,49 +73,149 @@ impl Group {
         }
         let lowers = vertex.value.level() > level;
         let let_go = lowers.then(|| self.gone(id, vertex.number, level, Why::Asked)).into_iter().collect();
-        Ok(self.lower(let_go).into_step(self))
+        let now = self.head().made();
+        Ok(self.lower(let_go, now).into_step(self))
+    }
+
+    /// Deletes what time alone makes superfluous: epochs that waited for somebody who was removed, and those that were kept for late messages. Call
+    /// it after the start and every hour or so; a commit does the same.
+    pub fn expire(&mut self, now: Time) -> Step<'_, Vec<Deleted>> {
+        let let_go = match self.state.network {
+            Network::Whole => Vec::new(),
+            Network::Split => self.not_needed(&self.state.head, None, now),
+        };
+        self.lower(let_go, now).into_step(self)
     }
 
     fn gone(&self, id: &EpochId, number: u64, level: Level, why: Why) -> LetGo {
-        LetGo { id: id.clone(), number, level, why }
+        LetGo { id: id.clone(), number, level, why, is_left: false }
     }
 
-    fn lower(&self, let_go: Vec<LetGo>) -> Decision<Vec<Deleted>> {
+    fn lower(&self, let_go: Vec<LetGo>, now: Time) -> Decision<Vec<Deleted>> {
         let mut effects = Vec::new();
-        let deleted = self.carry_out(let_go, &mut effects);
+        let deleted = self.carry_out(let_go, now, &mut effects);
         Decision::new(deleted, effects)
     }
 
     /// What one more epoch lets go, itself perhaps; `head` is the head with it.
-    pub(super) fn let_go(
-        &self,
-        head: &EpochId,
-        new: &EpochId,
-        number: u64,
-        parent: Option<&EpochId>,
-        edge: &Edge,
-    ) -> Vec<LetGo> {
+    pub(super) fn let_go(&self, head: &EpochId, new: Added<'_>) -> Vec<LetGo> {
         let mut let_go = Vec::new();
         if self.state.network == Network::Whole {
             let old = self.graph.retained().filter(|(_, id)| id != head);
             let_go.extend(old.map(|(number, id)| self.gone(id, *number, Level::Known, Why::Whole)));
-            let_go.extend((new != head).then(|| self.gone(new, number, Level::Known, Why::Whole)));
+            let_go.extend((new.id != head).then(|| self.gone(new.id, new.number, Level::Known, Why::Whole)));
             return let_go;
         }
-        if self.graph.forks().finals().contains(&edge.commit) {
-            let_go.extend(self.released_by(Released { commit: &edge.commit, id: None, parent }));
+        if self.graph.forks().finals().contains(&new.edge.commit) {
+            let by = Released { commit: &new.edge.commit, id: None, parent: new.parent };
+            let_go.extend(self.released_by(by));
         }
         if self.is_linear() {
             let old = self.graph.retained().filter(|(_, id)| id != head && self.is_full(id));
             let_go.extend(old.map(|(number, id)| self.gone(id, *number, Level::Readable, Why::Linear)));
         }
-        let_go.extend(parent.into_iter().flat_map(|parent| self.over_quota(head, parent, edge)));
+        let_go.extend(new.parent.into_iter().flat_map(|parent| self.over_quota(head, parent, new.edge)));
+        let_go.extend(self.not_needed(head, Some(new), new.made));
         // An epoch may go for two reasons: then the lower level stays. The head never goes.
         let_go.retain(|gone| gone.id != *head);
         let_go.sort_by(|a, b| (a.number, &a.id, a.level).cmp(&(b.number, &b.id, b.level)));
         let_go.dedup_by(|one, before| one.id == before.id);
-        self.evict(head, new, number, parent, &mut let_go);
+        self.evict(head, new, &mut let_go);
         let_go
+    }
+
+    /// What the rule does not need any more ([`crate::Retention`]).
+    fn not_needed(&self, head: &EpochId, new: Option<Added<'_>>, now: Time) -> Vec<LetGo> {
+        let retention = &self.config.retention;
+        if retention.rule == RetentionRule::WhileTold || self.is_linear() {
+            return Vec::new();
+        }
+        let level = if retention.late_epochs > 0 { Level::Readable } else { Level::Known };
+        let mut let_go = Vec::new();
+        let leaves_way = self.leaves_way(head, new);
+        if let Some(passed) = self.passed(head, new) {
+            let before = (passed.before, EpochId::from(Vec::new()));
+            let old = self.graph.way().range(..before).filter(|(_, id)| id != head && !leaves_way(id));
+            let old = old.filter(|(number, _)| passed.has(*number, now, retention.removed_grace));
+            let_go.extend(old.map(|(number, id)| self.left(id, *number, level, Why::Passed)));
+        }
+        for (number, id) in self.lost_for_good(head, new) {
+            // Who is still there goes on from the end of the branch; what they say can be read as long as that is followed.
+            let is_followed = new.is_some_and(|new| new.parent == Some(id));
+            let is_end = !is_followed && self.graph.forks().children(id).next().is_none();
+            let level = if is_end && level > Level::Known { Level::Full } else { level };
+            let_go.push(self.left(id, *number, level, Why::Lost));
+        }
+        let is_lost = new.filter(|new| new.id != head && !self.hears_losers() && level == Level::Known);
+        let_go.extend(is_lost.map(|new| self.gone(new.id, new.number, level, Why::Lost)));
+        self.expire_late(now, &mut let_go);
+        let_go
+    }
+
+    fn left(&self, id: &EpochId, number: u64, level: Level, why: Why) -> LetGo {
+        LetGo { is_left: level > Level::Known, ..self.gone(id, number, level, why) }
+    }
+
+    /// Epochs on the way that nobody needs any more, as far as that can be said before the step.
+    fn passed(&self, head: &EpochId, new: Option<Added<'_>>) -> Option<Passed> {
+        let heard = self.heard.as_ref().filter(|heard| *heard.at() == self.state.head);
+        match new {
+            Some(new) if new.id != head => heard.map(Heard::passed),
+            Some(new) if new.parent == Some(&self.state.head) => {
+                heard.map(|heard| heard.passed_after(new.edge, new.number, new.made))
+            }
+            // The way turns: the next step will see.
+            Some(_) => None,
+            None => Some(heard.map_or_else(|| Heard::new(self, head).passed(), Heard::passed)),
+        }
+    }
+
+    /// Branches that can't win any more. By the highest tag the first commit in which they differ has decided; where losers are
+    /// heard, a commit may still come as long as the epoch in which they part processes some.
+    fn lost_for_good<'a>(&'a self, head: &'a EpochId, new: Option<Added<'a>>) -> Vec<&'a (u64, EpochId)> {
+        let leaves_way = self.leaves_way(head, new);
+        let comes_back =
+            |id: &EpochId| new.is_some_and(|new| new.id == head && self.is_above_parent(id, new));
+        let beside = self.graph.beside().iter().filter(|(_, id)| id != head && !comes_back(id));
+        if self.hears_losers() {
+            let forks = self.graph.forks();
+            let parts =
+                |id: &EpochId| forks.ancestors(id).map(|(id, _)| id).find(|id| forks.is_on_way(id)).cloned();
+            return beside.filter(|(_, id)| parts(id).is_none_or(|id| !self.is_full(&id))).collect();
+        }
+        beside.chain(self.graph.way().iter().filter(|(_, id)| id != head && leaves_way(id))).collect()
+    }
+
+    fn hears_losers(&self) -> bool {
+        self.graph.vertex(&self.state.head).is_some_and(|head| head.choice.hears_losers())
+    }
+
+    fn is_above_parent(&self, id: &EpochId, new: Added<'_>) -> bool {
+        new.parent.is_some_and(|parent| self.graph.forks().is_above(id, parent))
+    }
+
+    /// Whether an epoch on the way is beside it with a new one that is the head. Without a turn the way goes on.
+    fn leaves_way<'a>(&'a self, head: &EpochId, new: Option<Added<'a>>) -> impl Fn(&EpochId) -> bool + 'a {
+        let turned = new.filter(|new| new.id == head && new.parent != Some(&self.state.head));
+        move |id| turned.is_some_and(|new| !self.is_above_parent(id, new))
+    }
+
+    /// Of what is kept for late messages the oldest go, and what was kept long enough.
+    fn expire_late(&self, now: Time, let_go: &mut Vec<LetGo>) {
+        let retention = &self.config.retention;
+        let lowest = |id: &EpochId| let_go.iter().filter(|gone| gone.id == *id).map(|gone| gone.level).min();
+        let mut late: BTreeSet<_> = self.graph.late().clone();
+        late.retain(|(_, _, id)| lowest(id) != Some(Level::Known));
+        let new = let_go.iter().filter(|gone| gone.is_left && !late.iter().any(|(_, _, id)| *id == gone.id));
+        let new: Vec<_> = new.map(|gone| (now, gone.number, gone.id.clone())).collect();
+        late.extend(new);
+        let excess = late.len().saturating_sub(retention.late_epochs);
+        for (place, (left, number, id)) in late.iter().enumerate() {
+            if place < excess || now.0.saturating_sub(left.0) >= retention.late_seconds {
+                let_go.retain(|gone| gone.id != *id);
+                let_go.push(self.gone(id, *number, Level::Known, Why::Late));
+            }
+        }
     }
 
     fn is_full(&self, id: &EpochId) -> bool {
@@ -145,14 +262,8 @@ impl Group {
     }
 
     /// What the limit asks for.
-    fn evict(
-        &self,
-        head: &EpochId,
-        new: &EpochId,
-        number: u64,
-        parent: Option<&EpochId>,
-        let_go: &mut Vec<LetGo>,
-    ) {
+    fn evict(&self, head: &EpochId, new: Added<'_>, let_go: &mut Vec<LetGo>) {
+        let Added { id, number, .. } = new;
         self.let_start_go(head, let_go);
         let gone = let_go.iter().filter(|gone| gone.level == Level::Known).count();
         let excess =
@@ -160,28 +271,21 @@ impl Group {
         if excess == 0 {
             return;
         }
-        // Without a fork the way goes on; after a turn it is what is above the new head.
-        let turned = new == head && parent != Some(&self.state.head);
-        let above = |id: &EpochId| parent.is_some_and(|parent| self.graph.forks().is_above(id, parent));
-        let is_beside = |id: &EpochId| turned && !above(id);
+        let is_beside = self.leaves_way(head, Some(new));
+        let comes_back = |id: &EpochId| new.id == head && self.is_above_parent(id, new);
         let way = || self.graph.way().iter().filter(|(_, id)| id != head && !is_beside(id));
         let lost = self.graph.way().iter().filter(|(_, id)| id != head && is_beside(id));
-        let new_lost = (number, new.clone());
-        let mut beside: Vec<_> = self
-            .graph
-            .beside()
-            .iter()
-            .filter(|(_, id)| id != head && (!turned || !above(id)))
-            .chain(lost)
-            .collect();
-        if new != head {
+        let beside = self.graph.beside().iter().filter(|(_, id)| id != head && !comes_back(id));
+        let mut beside: Vec<_> = beside.chain(lost).collect();
+        let new_lost = (number, id.clone());
+        if id != head {
             beside.push(&new_lost);
         }
         beside.sort_unstable();
 
-        let newest = if new == head { number } else { self.head().number() };
+        let newest = if id == head { number } else { self.head().number() };
         let recent = newest.saturating_sub((self.config.limits.epochs / 8) as u64);
-        let floor = self.moved.as_ref().map_or(0, Moved::floor);
+        let floor = self.heard.as_ref().map_or(0, |heard| heard.passed().before);
         let passed = way().take_while(|(number, _)| *number < floor);
         let parts = |id: &EpochId| self.graph.forks().count_edges(id) > 1;
         let settled = (recent, EpochId::from(Vec::new()));
@@ -235,7 +339,7 @@ impl Group {
 
     /// The effects of letting go: own commits go with the epochs that they were made in. But not one by which we join again: it needs
     /// nothing of its parent.
-    pub(super) fn carry_out(&self, let_go: Vec<LetGo>, effects: &mut Vec<Effect>) -> Vec<Deleted> {
+    pub(super) fn carry_out(&self, let_go: Vec<LetGo>, now: Time, effects: &mut Vec<Effect>) -> Vec<Deleted> {
         let mut deleted = Vec::new();
         let confirmed: Vec<_> = effects
             .iter()
@@ -244,9 +348,14 @@ impl Group {
                 _ => None,
             })
             .collect();
-        for LetGo { id, number, level, why } in let_go {
+        for LetGo { id, number, level, why, is_left } in let_go {
             let mut dropped = Vec::new();
             if let Some(vertex) = self.graph.vertex(&id) {
+                let is_left = is_left && vertex.value.left.is_none();
+                effects.extend(is_left.then(|| Effect::Leave(id.clone(), now)));
+                if vertex.value.level() <= level {
+                    continue;
+                }
                 effects.push(Effect::Lower(id.clone(), level));
                 let commit = &vertex.edge.commit;
                 let welcome = level == Level::Known && self.welcomes.contains_key(commit);
@@ -305,120 +414,31 @@ impl Group {
         effects
     }
 
-    /// Keeps count of who was heard where, once the limit of epochs is near; before, nobody asks.
-    pub(super) fn track_moved(&mut self, new: &EpochId) {
-        if self.graph.count_retained() < self.config.limits.epochs {
-            self.moved = None;
-            return;
-        }
-        let Some(vertex) = self.graph.vertex(new) else { return };
-        let extends = vertex.parent.as_ref().is_some_and(|parent| {
-            self.graph.forks().is_on_way(new) && self.moved.as_ref().is_some_and(|moved| moved.at == *parent)
+    /// Keeps count of who was seen where: always if the rule asks for it, or else once the limit of epochs is near.
+    pub(super) fn track(&mut self, new: &EpochId) {
+        let is_asked = self.config.retention.rule != RetentionRule::WhileTold
+            || self.graph.count_retained() >= self.config.limits.epochs;
+        let heard = self.heard.take().filter(|_| is_asked);
+        let Some(vertex) = self.graph.vertex(new).filter(|_| is_asked) else { return };
+        let forks = self.graph.forks();
+        let followed = heard.and_then(|mut heard| {
+            if !forks.is_on_way(new) {
+                heard.commits_beside(self, vertex);
+                return Some(heard);
+            }
+            heard.follow(self, new, vertex).then_some(heard)
         });
-        match self.moved.take() {
-            Some(mut moved) if extends => {
-                moved.follow(new, vertex.number, vertex.edge.committer, &vertex.edge.removes);
-                let added = vertex.value.commit.iter().flat_map(|commit| &commit.added);
-                added.for_each(|added| moved.set(added.member.leaf, vertex.number));
-                self.moved = Some(moved);
-            }
-            Some(moved) if !self.graph.forks().is_on_way(new) => self.moved = Some(moved),
-            _ => {
-                // The head is not said yet; what is new becomes it if it can.
-                let is_head = self.graph.forks().end().key == *new && self.is_full(new);
-                let head = if is_head { new } else { &self.state.head };
-                self.moved = Some(Moved::new(self, head));
-            }
-        }
+        // The head is not said yet; what is new becomes it if it can.
+        let is_head = forks.end().key == *new && self.is_full(new);
+        let head = if is_head { new } else { &self.state.head };
+        self.heard = Some(followed.unwrap_or_else(|| Heard::new(self, head)));
     }
 
     /// A member spoke in an epoch.
     pub(super) fn heard(&mut self, id: &EpochId, leaf: LeafIndex) {
-        let on_way = self.graph.forks().is_on_way(id);
-        let number = self.graph.vertex(id).map(|vertex| vertex.number);
-        if let (Some(moved), Some(number), true) = (&mut self.moved, number, on_way) {
-            moved.raise(leaf, number);
-        }
-    }
-}
-
-/// For each other member, the number of the last epoch on the way in which it was heard.
-#[derive(Debug)]
-pub(crate) struct Moved {
-    own: LeafIndex,
-    /// The epoch up to which it was followed.
-    at: EpochId,
-    last: BTreeMap<LeafIndex, u64>,
-    /// How many members were last heard in an epoch.
-    counts: BTreeMap<u64, u32>,
-}
-
-impl Moved {
-    /// From all that is retained on the way to an epoch.
-    fn new(group: &Group, head: &EpochId) -> Self {
-        let epoch = group.full(head).expect("the head is a full epoch");
-        let mut moved =
-            Self { own: epoch.own_leaf(), at: head.clone(), last: BTreeMap::new(), counts: BTreeMap::new() };
-        for (leaf, _) in epoch.public().tree.leaves() {
-            moved.set(leaf, 0);
-        }
-        // From the head up: what a leaf did before it was somebody's who is gone does not count.
-        let mut settled = std::collections::BTreeSet::new();
-        for (_, vertex) in group.graph.forks().ancestors(head) {
-            let here = speakers(&vertex.value);
-            for leaf in here.into_iter().chain(vertex.edge.committer).filter(|leaf| !settled.contains(leaf)) {
-                moved.raise(leaf, vertex.number);
-            }
-            let added =
-                vertex.value.commit.iter().flat_map(|commit| &commit.added).map(|added| added.member.leaf);
-            for leaf in added {
-                moved.raise(leaf, vertex.number);
-                settled.insert(leaf);
-            }
-            settled.extend(&vertex.edge.removes);
-        }
-        moved
-    }
-
-    /// All others were heard in an epoch with this number, or later.
-    fn floor(&self) -> u64 {
-        self.counts.keys().next().copied().unwrap_or(u64::MAX)
-    }
-
-    fn follow(&mut self, id: &EpochId, number: u64, committer: Option<LeafIndex>, removed: &[LeafIndex]) {
-        self.at = id.clone();
-        removed.iter().for_each(|leaf| self.remove(*leaf));
-        committer.into_iter().for_each(|leaf| self.raise(leaf, number));
-    }
-
-    fn remove(&mut self, leaf: LeafIndex) {
-        if let Some(number) = self.last.remove(&leaf) {
-            self.count_down(number);
-        }
-    }
-
-    fn count_down(&mut self, number: u64) {
-        if let Some(count) = self.counts.get_mut(&number) {
-            *count -= 1;
-            if *count == 0 {
-                self.counts.remove(&number);
-            }
-        }
-    }
-
-    fn set(&mut self, leaf: LeafIndex, number: u64) {
-        if leaf == self.own {
-            return;
-        }
-        self.remove(leaf);
-        self.last.insert(leaf, number);
-        *self.counts.entry(number).or_default() += 1;
-    }
-
-    /// Heard again; only members count.
-    fn raise(&mut self, leaf: LeafIndex, number: u64) {
-        if self.last.get(&leaf).is_some_and(|last| *last < number) {
-            self.set(leaf, number);
+        if let Some(mut heard) = self.heard.take() {
+            heard.message(self, id, leaf);
+            self.heard = Some(heard);
         }
     }
 }
@@ -431,20 +451,21 @@ mod tests {
     use super::*;
     use crate::danger::AcceptAnyCredential;
     use crate::time::Time;
-    use crate::{CipherSuite, Config, Credential, Identity, Limits, NewGroupOptions};
+    use crate::{CipherSuite, Config, Credential, Identity, Limits, NewGroupOptions, Retention};
 
     #[test]
     fn who_was_heard_is_followed_and_not_searched_for_at_each_commit() {
         let rng = &mut ChaCha20Rng::seed_from_u64(1);
         let limits = Limits { epochs: 4, ..Limits::default() };
-        let config = Config { limits, ..Config::new(AcceptAnyCredential) };
+        let retention = Retention::while_told();
+        let config = Config { limits, retention, ..Config::new(AcceptAnyCredential) };
         let suite = config.provider.suite(CipherSuite::X25519_AES128).unwrap();
         let alice = Identity::generate(suite, Credential::basic("alice"), rng).unwrap();
         let founding = Group::create(&alice, NewGroupOptions::default(), config, Time(0), rng).unwrap();
         let mut group = founding.apply_unsaved();
         for number in 1..10 {
             group.commit().stage_confirmed(Time(0), rng).unwrap().apply_unsaved();
-            let at = group.moved.as_ref().map(|moved| moved.at.clone());
+            let at = group.heard.as_ref().map(|heard| heard.at().clone());
             assert_eq!(at, (number >= 3).then(|| group.state.head.clone()), "after {number} commits");
         }
     }

@@ -226,10 +226,12 @@ impl Group {
             flushed: BTreeSet::new(),
             held: HeldMessages::default(),
             trees: TreeStore::default(),
-            moved: None,
+            heard: None,
         };
         let writer = group.write_all();
         group.trees.apply(writer.uses);
+        let head = group.state.head.clone();
+        group.track(&head);
         Founding { group, changes: writer.changes, group_info: None }
     }
 }

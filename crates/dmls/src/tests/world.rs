@@ -7,7 +7,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use crate::codec::{Decode, Encode};
-use crate::config::{Config, PreSharedKeys};
+use crate::config::{Config, PreSharedKeys, Retention};
 use crate::credential::{AuthenticationService, Credential, Presented};
 use crate::crypto::{ProposalRef, Secret, SignaturePrivateKey, Suite};
 use crate::epoch::NewGroupOptions;
@@ -90,7 +90,12 @@ fn old_key() -> Secret {
 /// Newcomers may join by external commits.
 pub(super) fn anyone_may_join() -> Config {
     let ruleset = Ruleset { external_joins: ExternalJoins::ANYONE, ..Ruleset::default() };
-    Config { ruleset: Some(ruleset), psks: Arc::new(OldKeys), ..Config::new(Acquaintances) }
+    Config {
+        ruleset: Some(ruleset),
+        psks: Arc::new(OldKeys),
+        retention: Retention::while_told(),
+        ..Config::new(Acquaintances)
+    }
 }
 
 /// All that a group would store.
@@ -132,7 +137,12 @@ impl World {
 
     /// The same in a group with this ruleset, but for the format of handshakes.
     pub(super) fn ruled(ruleset: Ruleset) -> Self {
-        Self::with(Config { encrypt_handshake: false, ruleset: Some(ruleset), ..Config::new(Acquaintances) })
+        Self::with(Config {
+            encrypt_handshake: false,
+            ruleset: Some(ruleset),
+            retention: Retention::while_told(),
+            ..Config::new(Acquaintances)
+        })
     }
 
     /// What Alice says in a group with this rule for external joins to Eve, who comes from elsewhere and obeys no rules.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{At, Outcome, array, bytes, equal, field, private_key, same};
 use crate::codec::Decode;
-use crate::config::{Config, Limits, PreSharedKeys};
+use crate::config::{Config, Limits, PreSharedKeys, Retention};
 use crate::crypto::{Secret, SignatureKeyPair, Suite};
 use crate::danger::AcceptAnyCredential;
 use crate::framing::MlsMessage;
@@ -45,6 +45,7 @@ fn join(suite: &Suite, case: &Value) -> Result<Group, String> {
         max_lifetime: u64::MAX,
         psks: Arc::new(external_psks(case)?),
         limits: Limits { resumption_psks: 1 << 10, ..Limits::default() },
+        retention: Retention::while_told(),
         ..Config::new(AcceptAnyCredential)
     };
     let tree = match field(case, "ratchet_tree")? {

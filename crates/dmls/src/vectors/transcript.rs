@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::replay::{self, CommitterSecrets};
 use super::{At, Outcome as Judgement, array, bytes, equal, field, integer, same, text};
 use crate::codec::{Decode, Encode};
-use crate::config::{Config, Limits, PreSharedKeys};
+use crate::config::{Config, Limits, PreSharedKeys, Retention};
 use crate::crypto::{Provider, Secret, SignatureKeyPair, Suite};
 use crate::danger::AcceptAnyCredential;
 use crate::framing::MlsMessage;
@@ -120,6 +120,7 @@ impl<'a> Follower<'a> {
             max_lifetime: 101 * 366 * 86_400,
             psks: Arc::new(Psks(psks)),
             limits: Limits { resumption_psks: u64::MAX >> 1, ..Limits::default() },
+            retention: Retention::while_told(),
             ..Config::new(AcceptAnyCredential)
         };
         Ok(Self {

@@ -12,7 +12,7 @@ use dmls::extension::{ExternalJoins, Ruleset};
 use dmls::{
     Changes, CipherSuite, Config, Credential, EpochId, EpochRef, Error, ExternalJoinOptions, Founding, Group,
     Identity, LeafIndex, Level, Lifetime, Member, Network, NewEpoch, NewGroupOptions, Outcome, OwnKeyPackage,
-    PreSharedKeys, Provider, SentCommit, Step, Time,
+    PreSharedKeys, Provider, Retention, SentCommit, Step, Time,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -26,6 +26,11 @@ pub use dmls::Network::{Split as SPLIT, Whole as WHOLE};
 pub const PSK: &[u8] = b"shared";
 
 pub type Records = BTreeMap<Vec<u8>, Vec<u8>>;
+
+#[allow(clippy::disallowed_methods, reason = "how long a test runs is decided outside")]
+pub fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
 
 pub fn rng(seed: u64) -> ChaCha20Rng {
     ChaCha20Rng::seed_from_u64(seed)
@@ -43,7 +48,13 @@ pub fn config() -> Config {
     // Newcomers join by external commits, also in groups without a ruleset.
     let ruleset = Ruleset { external_joins: ExternalJoins::ANYONE, ..Ruleset::default() };
     let ruleset = Some(ruleset);
-    Config { psks: Arc::new(OneKey), ruleset, offer_external_joins: true, ..Config::new(AcceptAnyCredential) }
+    Config {
+        psks: Arc::new(OneKey),
+        ruleset,
+        offer_external_joins: true,
+        retention: Retention::while_told(),
+        ..Config::new(AcceptAnyCredential)
+    }
 }
 
 pub fn public_config() -> Config {

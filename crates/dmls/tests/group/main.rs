@@ -11,6 +11,7 @@ mod loading;
 mod network;
 mod own_commits;
 mod removals;
+mod retention;
 
 use common::{Client, NOW, SPLIT, group, rng};
 use dmls::codec::{Decode, Encode};

@@ -9,7 +9,7 @@ use dmls::danger::AcceptAnyCredential;
 use dmls::extension::{ExternalJoins, Ruleset};
 use dmls::{
     CipherSuite, Config, Credential, EpochId, Group, Identity, KeySchedule, LeafIndex, Lifetime,
-    NewGroupOptions, OwnKeyPackage, SentCommit, Time,
+    NewGroupOptions, OwnKeyPackage, Retention, SentCommit, Time,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -112,6 +112,7 @@ impl Scene {
             ruleset: Some(Ruleset { external_joins: ExternalJoins::ANYONE, ..Ruleset::default() }),
             offer_external_joins: true,
             ratchet_tree_in_welcome: shape.tree_in_welcome,
+            retention: Retention::while_told(),
             ..Config::new(AcceptAnyCredential)
         };
         let mut cast = Cast { config: config.clone(), rng: ChaCha20Rng::seed_from_u64(seed) };

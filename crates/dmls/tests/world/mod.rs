@@ -26,11 +26,6 @@ const LEAVES: usize = 4;
 /// What happened, how often.
 pub type Seen = BTreeMap<&'static str, u32>;
 
-#[allow(clippy::disallowed_methods, reason = "how long a test runs is decided outside")]
-pub fn setting(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
 pub struct Actor {
     pub client: Client,
     /// Messages that did not arrive yet, by their place in the log.

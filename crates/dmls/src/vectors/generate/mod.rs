@@ -9,7 +9,7 @@ use rand_core::CryptoRng;
 use serde_json::{Map, Value, json};
 
 use super::At;
-use crate::config::{Config, KeyLog, PreSharedKeys};
+use crate::config::{Config, KeyLog, PreSharedKeys, Retention};
 use crate::credential::Credential;
 use crate::crypto::{Provider, Secret, Suite};
 use crate::danger::AcceptAnyCredential;
@@ -99,6 +99,7 @@ pub fn generate(
         max_lifetime: 101 * 366 * 86_400,
         psks: psks.clone(),
         key_log: Some(log.clone()),
+        retention: Retention::while_told(),
         ..Config::new(AcceptAnyCredential)
     };
     let mut world = World {
