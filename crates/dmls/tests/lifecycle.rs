@@ -349,3 +349,26 @@ fn the_newest_update_is_committed_and_a_reinit_only_alone() {
     let (commit, _) = world.commit(&mut a, |commit| commit);
     assert!(matches!(receive(&mut b, &commit), Outcome::Commit(_)));
 }
+
+/// Which key a Welcome named, and which commit let us in, is there after a restart.
+#[test]
+fn how_we_joined_is_a_record() {
+    let mut world = World::new(KeySchedule::Dmls);
+    let [alice, bob] = ["alice", "bob"].map(|name| world.identity(name));
+    let (a, b) = world.pair(&alice, &bob, NewGroupOptions::default());
+    world.keys.remember(&a);
+    let (successor, joined) =
+        world.successor(&alice, &bob, NewGroupOptions::default(), Some(a.successor_psk()));
+    let records = |changes: &Changes| {
+        let mut records = BTreeMap::new();
+        changes.replay_into(&mut records);
+        records
+    };
+    let written = records(joined.changes());
+    let holds =
+        |part: &[u8]| written.values().any(|value| value.windows(part.len()).any(|window| window == part));
+    assert!(holds(b.id()) && holds(successor.head().commit_id().as_bytes()));
+    let loaded = Group::load(&written, world.config.clone()).unwrap();
+    assert_eq!(loaded.head().commit_id(), successor.head().commit_id());
+    assert_eq!(records(&loaded.snapshot()), written);
+}
