@@ -324,7 +324,8 @@ fn the_application_is_asked_about_everybody_who_comes_in_by_whatever_way() {
     let mut b = Client::join(&bob, &bobs, &welcome, &config).unwrap();
     assert_eq!(noting.asked(&id), [we("ExternalSender", "server"), we("Join", "alice"), we("Join", "bob")]);
 
-    let place = GroupPlace::from_group_info(&a.group.head().group_info(NOW).unwrap()).unwrap();
+    let place = GroupPlace::from_group_info(&a.group.head().group_info(NOW).unwrap(), None, &config).unwrap();
+    noting.asked(&id);
     let request = dave.propose_to_join(&place, &key_package(&dave, &mut rng)).unwrap();
     for client in [&mut a, &mut b] {
         client.receive(&request, SPLIT).unwrap();
