@@ -9,6 +9,12 @@ use crate::extension::{HandshakeFormat, Ruleset};
 use crate::key_schedule::KeySchedule;
 
 /// How a client takes part in a group. It is not stored with the group: give the same when loading.
+///
+/// There is no default, because nobody but the application can say who is who:
+///
+/// ```compile_fail,E0599
+/// let config = dmls::Config::default();
+/// ```
 #[derive(Clone)]
 pub struct Config {
     /// The primitives.

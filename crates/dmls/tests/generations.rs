@@ -71,3 +71,21 @@ fn what_nobody_would_take_is_not_sent() {
         assert_eq!(before, alice.snapshot());
     }
 }
+
+/// The text and what travels with it in the clear can't be taken for each other.
+#[test]
+fn what_is_said_is_never_in_the_clear() {
+    let mut rng = rng(4);
+    let mut clients = group(&["alice", "bob"], &config(), &mut rng);
+    let [alice, bob] = clients.as_mut_slice() else { unreachable!("two were asked for") };
+    let (text, label) = (b"nobody else reads this", b"everybody may read this");
+    let sent = alice.run(|group| group.send(text).authenticated_data(*label).seal(&mut rng)).unwrap();
+    let has = |part: &[u8]| sent.windows(part.len()).any(|window| window == part);
+    assert!(!has(text) && has(label));
+    match bob.receive(&sent, SPLIT).unwrap() {
+        Outcome::Application(read) => {
+            assert_eq!((&read.data[..], &read.authenticated_data[..]), (&text[..], &label[..]))
+        }
+        other => panic!("{other:?}"),
+    }
+}

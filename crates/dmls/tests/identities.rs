@@ -4,16 +4,18 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use common::{Client, NOW, WHOLE, config, group, identity, key_package, rng};
+use common::{Client, NOW, SPLIT, WHOLE, config, group, identity, key_package, rng};
 use dmls::codec::{Decode, Encode};
 use dmls::crypto::{Secret, SignatureKeyPair};
-use dmls::extension::{Capabilities, Extensions};
+use dmls::extension::{Capabilities, Extensions, ExternalSender};
 use dmls::registry::{CredentialType, ExtensionType, ProposalType, ProtocolVersion};
 use dmls::{
-    AuthenticationService, CipherSuite, Config, Credential, Error, Identity, KeyPackage, Operation, Outcome,
-    OwnKeyPackage, Presented, Provider, RecordsError, Rule, Time, Unsupported,
+    AuthenticationService, CipherSuite, Config, Credential, Error, Group, GroupPlace, Identity, KeyPackage,
+    NewGroupOptions, Operation, Outcome, OwnKeyPackage, PreSharedKeys, Presented, Provider, RecordsError,
+    Rule, Time, Unsupported,
 };
 
 const UNKNOWN: ExtensionType = ExtensionType(0xf0fe);
@@ -172,6 +174,40 @@ impl AuthenticationService for Renaming {
     }
 }
 
+/// Any resumption key: all have it.
+struct OldKey;
+
+impl PreSharedKeys for OldKey {
+    fn external(&self, _: &[u8]) -> Option<Secret> {
+        None
+    }
+
+    fn resumption(&self, _: &[u8], _: u64) -> Option<Secret> {
+        Some(Secret::new(vec![9; 32]))
+    }
+}
+
+/// In a branch (RFC 9420 s11.3) a member may have become another, and nobody may have become a member again.
+#[test]
+fn a_member_of_a_branch_succeeds_one_of_the_old_group() {
+    for (before, after, follows) in [("bob", "bob the second", true), ("bob the second", "bob", false)] {
+        let mut rng = rng(2);
+        let config = Config { psks: Arc::new(OldKey), ..Config::new(Renaming) };
+        let clients = group(&["alice", before], &config, &mut rng);
+        let psk = clients[0].group.successor_psk();
+        let mut creator = Client::create("alice", &config, &mut rng);
+        let own = key_package(&identity(after, &mut rng), &mut rng);
+        let add = |group: &mut Group, rng: &mut rand_chacha::ChaCha20Rng| {
+            let step = group.commit().add(own.key_package().clone()).psk(psk).stage_confirmed(NOW, rng);
+            step.unwrap().apply_unsaved().epoch.welcome.unwrap()
+        };
+        let welcome = add(&mut creator.group, &mut rng);
+        let branch = Group::join(&own, &welcome, None, config, NOW).unwrap();
+        let expected = if follows { Ok(()) } else { Err(Error::Invalid(Rule::SubgroupMembers)) };
+        assert_eq!(clients[0].group.check_successor(&branch), expected, "{before} and {after}");
+    }
+}
+
 /// Certificates that run out at a time. Notes what it is asked.
 struct Expiring {
     at: Time,
@@ -217,4 +253,99 @@ fn members_whose_clocks_differ_stay_together() {
     let added = || Question(Operation::Add, None);
     assert_eq!(*asked.lock().unwrap(), [added(), added()]);
     assert_eq!(clients[0].group.head().id(), clients[2].group.head().id());
+}
+
+/// Lets everybody in. Notes what brought whom in, into which group, and whether the time was given.
+#[derive(Clone, Default)]
+struct Noting(Arc<Mutex<BTreeSet<Note>>>);
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Note {
+    operation: String,
+    name: String,
+    group: Vec<u8>,
+    has_time: bool,
+}
+
+impl Noting {
+    fn note(&self, presented: &Presented<'_>) {
+        let name = String::from_utf8(presented.credential.identity().unwrap().to_vec()).unwrap();
+        self.0.lock().unwrap().insert(Note {
+            operation: format!("{:?}", presented.operation),
+            name,
+            group: presented.group_id.to_vec(),
+            has_time: presented.now.is_some(),
+        });
+    }
+
+    /// What it was asked since, all of one group: the operation, who, and whether it was we who acted.
+    fn asked(&self, group: &[u8]) -> Vec<(String, String, bool)> {
+        let asked = std::mem::take(&mut *self.0.lock().unwrap());
+        assert!(asked.iter().all(|note| note.group == group));
+        asked.into_iter().map(|note| (note.operation, note.name, note.has_time)).collect()
+    }
+}
+
+impl AuthenticationService for Noting {
+    fn is_valid(&self, presented: &Presented<'_>) -> bool {
+        self.note(presented);
+        true
+    }
+
+    fn may_propose_itself(&self, presented: &Presented<'_>) -> bool {
+        self.note(presented);
+        true
+    }
+}
+
+#[test]
+fn the_application_is_asked_about_everybody_who_comes_in_by_whatever_way() {
+    let mut rng = rng(1);
+    let noting = Noting::default();
+    let usual = config();
+    let config = Config { ruleset: usual.ruleset, psks: usual.psks, ..Config::new(noting.clone()) };
+    let [alice, bob, dave, server] = ["alice", "bob", "dave", "server"].map(|name| identity(name, &mut rng));
+    let external = ExternalSender {
+        signature_key: server.signer().public().clone(),
+        credential: server.credential().clone(),
+    };
+    let options = NewGroupOptions { external_senders: vec![external], ..Default::default() };
+    let founding = Group::create(&alice, options, config.clone(), NOW, &mut rng).unwrap();
+    let mut a = Client::found(&alice, &config, founding);
+    let id = a.group.id().to_vec();
+    let we = |operation: &str, name: &str| (operation.to_owned(), name.to_owned(), true);
+    let others = |operation: &str, name: &str| (operation.to_owned(), name.to_owned(), false);
+    assert_eq!(noting.asked(&id), [we("Create", "alice"), we("ExternalSender", "server")]);
+
+    let bobs = key_package(&bob, &mut rng);
+    let sent = a.run(|group| group.commit().add(bobs.key_package().clone()).stage(NOW, &mut rng)).unwrap();
+    let welcome = a.confirm(&sent, SPLIT).welcome.unwrap();
+    assert_eq!(noting.asked(&id), [we("Add", "bob")]);
+    let mut b = Client::join(&bob, &bobs, &welcome, &config).unwrap();
+    assert_eq!(noting.asked(&id), [we("ExternalSender", "server"), we("Join", "alice"), we("Join", "bob")]);
+
+    let place = GroupPlace::from_group_info(&a.group.head().group_info(NOW).unwrap(), None, &config).unwrap();
+    noting.asked(&id);
+    let request = dave.propose_to_join(&place, &key_package(&dave, &mut rng)).unwrap();
+    for client in [&mut a, &mut b] {
+        client.receive(&request, SPLIT).unwrap();
+        assert_eq!(noting.asked(&id), [others("AddItself", "dave")]);
+    }
+    // Another key for who is in already, under the same name.
+    let new = alice.rotated(alice.credential().clone(), signer_of(&identity("alice", &mut rng)));
+    let sent = a.run(|group| group.commit().identity(new).stage(NOW, &mut rng)).unwrap();
+    a.confirm(&sent, SPLIT);
+    assert_eq!(noting.asked(&id), [we("AddItself", "dave"), we("Commit", "alice")]);
+    b.receive(&sent.message, SPLIT).unwrap();
+    assert_eq!(noting.asked(&id), [others("AddItself", "dave"), others("Commit", "alice")]);
+
+    let info = a.group.head().group_info(NOW).unwrap();
+    let (_, commit) = Client::join_external(&identity("carol", &mut rng), &info, &config, &mut rng).unwrap();
+    let asked = noting.asked(&id);
+    assert!(
+        asked.contains(&we("ExternalCommit", "carol")) && asked.contains(&we("Join", "dave")),
+        "{asked:?}"
+    );
+    b.receive(&commit, SPLIT).unwrap();
+    assert_eq!(noting.asked(&id), [others("ExternalCommit", "carol")]);
 }

@@ -143,7 +143,7 @@ const SCHEDULES: [KeySchedule; 2] = [KeySchedule::Dmls, KeySchedule::Rfc9420];
 
 /// RFC 9420 groups don't name epochs, so their messages from outside don't either.
 fn place(group: &Group) -> GroupPlace {
-    GroupPlace::from_group_info(&group.head().group_info(NOW).unwrap()).unwrap()
+    GroupPlace::from_group_info(&group.head().group_info(NOW).unwrap(), None, group.config()).unwrap()
 }
 
 #[test]
@@ -348,4 +348,47 @@ fn the_newest_update_is_committed_and_a_reinit_only_alone() {
     // Bob can read what is encrypted to his newest key: his next commit and Alice's still agree.
     let (commit, _) = world.commit(&mut a, |commit| commit);
     assert!(matches!(receive(&mut b, &commit), Outcome::Commit(_)));
+}
+
+/// Which key a Welcome named, and which commit let us in, is there after a restart.
+#[test]
+fn how_we_joined_is_a_record() {
+    let mut world = World::new(KeySchedule::Dmls);
+    let [alice, bob] = ["alice", "bob"].map(|name| world.identity(name));
+    let (a, b) = world.pair(&alice, &bob, NewGroupOptions::default());
+    world.keys.remember(&a);
+    let (successor, joined) =
+        world.successor(&alice, &bob, NewGroupOptions::default(), Some(a.successor_psk()));
+    let records = |changes: &Changes| {
+        let mut records = BTreeMap::new();
+        changes.replay_into(&mut records);
+        records
+    };
+    let written = records(joined.changes());
+    let holds =
+        |part: &[u8]| written.values().any(|value| value.windows(part.len()).any(|window| window == part));
+    assert!(holds(b.id()) && holds(successor.head().commit_id().as_bytes()));
+    let loaded = Group::load(&written, world.config.clone()).unwrap();
+    assert_eq!(loaded.head().commit_id(), successor.head().commit_id());
+    assert_eq!(records(&loaded.snapshot()), written);
+}
+
+/// A newcomer sees which group it asks, and asks none that nobody vouches for.
+#[test]
+fn a_place_is_what_a_member_signed() {
+    let mut world = World::new(KeySchedule::Dmls);
+    world.config.ratchet_tree_in_welcome = false;
+    let [alice, bob] = ["alice", "bob"].map(|name| world.identity(name));
+    let a = world.create(&alice, NewGroupOptions::default());
+    let (info, tree) = (a.head().group_info(NOW).unwrap(), a.head().ratchet_tree().unwrap());
+    let place = |info: &[u8], tree| GroupPlace::from_group_info(info, tree, &world.config);
+    assert_eq!(place(&info, Some(&tree)).unwrap().group_id(), a.id());
+    let mut forged = info.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    assert_eq!(place(&forged, Some(&tree)), Err(Rule::GroupInfoSignature.into()));
+    let other = world.create(&bob, NewGroupOptions::default()).head().ratchet_tree().unwrap();
+    assert_eq!(GroupPlace::from_group_info(&info, Some(&other), &world.config), Err(Rule::TreeHash.into()));
+    let limits = Limits { message_size: info.len() - 1, ..Limits::default() };
+    let small = Config { limits, ..world.config.clone() };
+    assert_eq!(GroupPlace::from_group_info(&info, Some(&tree), &small), Err(Limit::MessageSize.into()));
 }

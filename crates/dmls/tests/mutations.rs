@@ -18,7 +18,7 @@ use dmls::framing::{FramedContent, MlsMessage, PrivateMessage, PublicMessage};
 use dmls::message::{Commit, GroupInfo, Proposal, Welcome};
 use dmls::tree::{LeafNode, ParentNode, UpdatePath};
 use dmls::vectors::insider;
-use dmls::{CommitSummary, Credential, DmlsMessage, Group, KeyPackage, OwnKeyPackage};
+use dmls::{CommitSummary, Credential, DmlsMessage, Error, Group, KeyPackage, OwnKeyPackage};
 use mutate::mutate;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -85,6 +85,15 @@ fn state(group: &Group) -> BTreeMap<Vec<u8>, Vec<u8>> {
     records
 }
 
+/// An error about what arrived; no bytes make it a mistake of ours.
+fn of_the_sender(error: Error) -> Error {
+    assert!(
+        !matches!(error, Error::Usage(_) | Error::Refused(_) | Error::Crypto(_) | Error::Records(_)),
+        "{error:?}"
+    );
+    error
+}
+
 /// What decodes encodes to the same bytes.
 fn decode<T: Decode + Encode>(bytes: &[u8]) {
     if let Ok(value) = T::from_bytes(bytes) {
@@ -141,7 +150,7 @@ fn received_messages() {
             scene.inputs.iter().filter(|(entry, _)| *entry == Entry::Receive).cloned().collect();
         run(12, PROCESSING, &inputs, |number, _, input, _| {
             // Not applied: whatever was decided must not show.
-            let _ = scene.bob.receive(input, NOW);
+            let _ = scene.bob.receive(input, NOW).map_err(of_the_sender);
             if number % COMPARE == 0 {
                 assert!(state(&scene.bob) == before, "the state has changed");
             }
@@ -167,7 +176,7 @@ fn messages_of_a_hostile_member() {
             let mut damages = ChaCha20Rng::from_rng(rng);
             let mut damage = |content: &[u8]| mutate(content, input, &mut damages);
             let Some(message) = insider(&scene.alice, message, &mut damage, rng) else { return };
-            if let Err(error) = scene.bob.receive(&message, NOW).map(drop) {
+            if let Err(error) = scene.bob.receive(&message, NOW).map(drop).map_err(of_the_sender) {
                 met.insert(error.to_string());
             }
             if number % COMPARE == 0 {
@@ -193,15 +202,17 @@ fn give(scene: &Scene, entry: Entry, input: &[u8], rng: &mut ChaCha20Rng) {
     match entry {
         Entry::Receive => {}
         Entry::Welcome => {
-            let _ = Group::join(&scene.dave, input, Some(&scene.tree), config(), NOW);
+            let _ = Group::join(&scene.dave, input, Some(&scene.tree), config(), NOW).map_err(of_the_sender);
         }
         Entry::Tree => {
-            if let Ok(founding) = Group::join(&scene.dave, &scene.welcome, Some(input), config(), NOW) {
+            let joined = Group::join(&scene.dave, &scene.welcome, Some(input), config(), NOW);
+            if let Ok(founding) = joined.map_err(of_the_sender) {
                 assert_eq!(founding.apply_unsaved().head().id(), &scene.joined, "joined with another tree");
             }
         }
         Entry::GroupInfo => {
-            let _ = Group::join_external(&scene.erin, input, Default::default(), config(), NOW, rng);
+            let joined = Group::join_external(&scene.erin, input, Default::default(), config(), NOW, rng);
+            let _ = joined.map_err(of_the_sender);
         }
         Entry::KeyPackage => {
             let Ok(MlsMessage::KeyPackage(key_package)) = MlsMessage::from_bytes(input) else { return };

@@ -139,7 +139,7 @@ fn a_moved_header_moves_nothing() {
 
     // A proposal from outside is signed without the GroupContext.
     let info = world.alice.epoch(&one_name).unwrap().group_info(NOW).unwrap();
-    let place = GroupPlace::from_group_info(&info).unwrap();
+    let place = GroupPlace::from_group_info(&info, None, &world.config).unwrap();
     let remove = message::Proposal::Remove(world.carol.head().own_leaf().unwrap());
     let proposal = world.server.propose_as_external_sender(&place, 0, remove).unwrap();
     let observer = &world.observer.group;
@@ -373,7 +373,7 @@ fn a_known_commit_is_a_duplicate_only_where_it_belongs() {
 #[test]
 fn a_proposal_is_judged_by_itself() {
     let world = World::new();
-    let place = GroupPlace::from_group_info(&world.info).unwrap();
+    let place = GroupPlace::from_group_info(&world.info, None, &world.config).unwrap();
     let nobody = message::Proposal::Remove(LeafIndex(99));
     let proposal = world.server.propose_as_external_sender(&place, 0, nobody).unwrap();
     let answer = world.observer.group.check_proposal(&world.root, &proposal);

@@ -13,7 +13,8 @@ use dmls::crypto::Tag;
 use dmls::framing::{ContentType, MlsMessage};
 use dmls::message::Psk;
 use dmls::{
-    Config, DmlsMessage, EpochId, Error, Held, Level, Limit, Limits, Outcome, Rule, Time, Usage, WaitsFor,
+    Config, DmlsMessage, EpochId, Error, Group, Held, Level, Limit, Limits, Outcome, Rule, Time, Usage,
+    WaitsFor,
 };
 
 fn pair(config: &Config, seed: u64) -> (Client, Client) {
@@ -482,6 +483,41 @@ fn a_step_that_is_dropped_changes_nothing() {
     a.confirm(&own, SPLIT);
     let outcomes = a.deliver(&sent.message, SPLIT).unwrap();
     assert!(matches!(&outcomes[..], [Outcome::Commit(_), Outcome::Application(_)]), "{outcomes:?}");
+}
+
+#[test]
+fn what_the_store_refuses_does_not_happen() {
+    let rng = &mut rng(23);
+    let (mut a, mut b) = pair(&config(), 23);
+    let own = key_package(&identity("dave", rng), rng);
+    let before = a.snapshot();
+    let add = || own.key_package().clone();
+    let step = a.group.commit().add(add()).stage_confirmed(NOW, rng).unwrap();
+    assert_eq!(step.persist(|_, _| Err("disk full")).map(drop), Err("disk full"));
+    assert_same_records(&before, &a.snapshot(), "before and after a refusal");
+    // The writer sees what it has to keep, and all of it is there afterwards.
+    let (mut records, mut kept) = (before, None);
+    let step = a.group.commit().add(add()).stage_confirmed(NOW, rng).unwrap();
+    let committed = step.persist(|changes, committed| {
+        changes.replay_into(&mut records);
+        kept = Some(committed.clone());
+        Ok::<_, Error>(())
+    });
+    assert_eq!(committed.as_ref().ok(), kept.as_ref());
+    assert_same_records(&records, &a.snapshot(), "written and in memory");
+    let committed = committed.unwrap();
+    assert!(matches!(b.receive(&committed.sent.message, SPLIT), Ok(Outcome::Commit(_))));
+
+    let welcome = committed.epoch.welcome.unwrap();
+    let join = || Group::join(&own, &welcome, None, config(), NOW).unwrap();
+    assert_eq!(join().persist(|_| Err("disk full")).unwrap_err(), "disk full");
+    let mut records = Records::new();
+    let joined = join().persist(|changes| {
+        changes.replay_into(&mut records);
+        Ok::<_, Error>(())
+    });
+    let joined = joined.unwrap();
+    assert_same_records(&records, &common::records_of(&joined.snapshot()), "written and in memory");
 }
 
 #[test]

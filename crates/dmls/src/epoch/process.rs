@@ -216,10 +216,11 @@ impl Transition<'_> {
 }
 
 impl Epoch {
-    /// The first proposal that a commit refers to and that we have not seen. A joiner's commit may refer to none.
+    /// The first proposal that a commit refers to and that we have not seen. A joiner's commit may refer to none, and what comes
+    /// after the end of the group is not waited for.
     pub(crate) fn missing_proposal(&self, content: &AuthenticatedContent) -> Option<ProposalRef> {
         let Content::Commit(commit) = &content.content.content else { return None };
-        if content.content.sender == Sender::NewMemberCommit {
+        if content.content.sender == Sender::NewMemberCommit || self.reinit.is_some() {
             return None;
         }
         commit.proposals.iter().find_map(|item| match item {

@@ -1,13 +1,15 @@
 //! Proposals from outside of a group (RFC 9420 s12.1.8).
 
 use crate::codec::{Decode, Encode};
+use crate::config::Config;
 use crate::crypto::Suite;
-use crate::error::{Error, Rule, Unsupported};
+use crate::epoch::Rules;
+use crate::error::{Error, Limit, Rule, Unsupported};
 use crate::framing::{AuthenticatedContent, Content, FramedContent, MlsMessage, PublicMessage, Sender};
 use crate::identity::{Identity, OwnKeyPackage};
 use crate::key_schedule::{EpochId, GroupContext};
 use crate::message::Proposal;
-use crate::registry::{ExtensionType, WireFormat};
+use crate::registry::WireFormat;
 
 use super::DmlsMessage;
 
@@ -20,13 +22,29 @@ pub struct GroupPlace {
 }
 
 impl GroupPlace {
-    /// From a MLSMessage(GroupInfo). What it says is not verified here: a proposal for a false place is merely refused.
-    pub fn from_group_info(group_info: &[u8]) -> Result<Self, Error> {
+    /// From a MLSMessage(GroupInfo), verified as by a joiner (RFC 9420 s12.4.3.1): its tree and leaves, and that one of the members
+    /// signed it. `ratchet_tree` is needed where it is not inside. Look whether it is the group that you mean.
+    pub fn from_group_info(
+        group_info: &[u8],
+        ratchet_tree: Option<&[u8]>,
+        config: &Config,
+    ) -> Result<Self, Error> {
+        if group_info.len() > config.limits.message_size {
+            return Err(Limit::MessageSize.into());
+        }
         let MlsMessage::GroupInfo(info) = MlsMessage::from_bytes(group_info)? else {
             return Err(Rule::MessageKind.into());
         };
-        let dmls_epoch = info.extensions.data(ExtensionType::DMLS_EPOCH).map(EpochId::from);
-        Ok(Self { context: info.group_context, dmls_epoch })
+        let rules = Rules::received(config);
+        let suite = info.suite(rules)?;
+        let info = info.verify(rules, suite, ratchet_tree)?;
+        let dmls_epoch = info.dmls_epoch().cloned();
+        Ok(Self { context: info.into_public().context, dmls_epoch })
+    }
+
+    /// The group.
+    pub fn group_id(&self) -> &[u8] {
+        &self.context.group_id
     }
 
     /// Names the `dmls_epoch`, where the GroupInfo does not say it.

@@ -93,6 +93,10 @@ refusals! { RULES:
         let sent = world.mallory.commit().reinit(reinit).stage(NOW, &mut world.rng).unwrap().apply_unsaved();
         world.mallory.confirm(&sent.id).unwrap().apply_unsaved();
         world.accepted(&sent.message);
+        // Nor does one wait for a proposal that may still come.
+        let proposals = vec![ProposalOrRef::Reference(vec![1; 32].into())];
+        let waiting = world.mallory_says(Commit { proposals, path: None });
+        assert_eq!(world.refused(&waiting), Rule::GroupEnded.into());
         world.refused_commit([])
     };
 }

@@ -1,5 +1,7 @@
 //! No secret is printed, and every one is erased when dropped.
 
+use std::sync::{Arc, Mutex};
+
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use zeroize::ZeroizeOnDrop;
@@ -11,7 +13,7 @@ use crate::group::Group;
 use crate::identity::Identity;
 use crate::key_schedule::*;
 use crate::time::{Lifetime, Time};
-use crate::{CipherSuite, Config, Credential, NewGroupOptions, Outcome};
+use crate::{CipherSuite, Config, Credential, KeyLog, NewGroupOptions, Outcome};
 
 const NOW: Time = Time(1_800_000_000);
 
@@ -149,4 +151,39 @@ fn key_pairs_print_their_public_key_only() {
     let secrets = [signer.private().as_bytes().to_vec(), pair.private.as_bytes().to_vec()];
     assert_hidden("a key pair", &format!("{signer:#?} {pair:#?} {signer:?} {pair:?}"), &secrets);
     assert!(format!("{signer:?}").contains("public"));
+}
+
+/// The epoch_secrets that it is shown.
+#[derive(Default)]
+struct EpochSecrets(Mutex<Vec<Vec<u8>>>);
+
+impl KeyLog for EpochSecrets {
+    fn secret(&self, label: &'static str, secret: &[u8]) {
+        if label == "epoch_secret" {
+            self.0.lock().unwrap().push(secret.to_vec());
+        }
+    }
+}
+
+/// An epoch's confirmation_key is needed once, when the epoch begins.
+#[test]
+fn no_confirmation_key_is_kept() {
+    let mut rng = ChaCha20Rng::seed_from_u64(44);
+    let log = Arc::new(EpochSecrets::default());
+    let config = Config { key_log: Some(log.clone()), ..Config::new(AcceptAnyCredential) };
+    let suite = config.provider.suite(CipherSuite::X25519_AES128).unwrap();
+    let alice = Identity::generate(suite, Credential::basic("alice"), &mut rng).unwrap();
+    let founding = Group::create(&alice, NewGroupOptions::default(), config, NOW, &mut rng).unwrap();
+    let mut group = founding.apply_unsaved();
+    let sent = group.commit().stage(NOW, &mut rng).unwrap().apply_unsaved();
+    group.confirm(&sent.id).unwrap().apply_unsaved();
+    let stored = records(&group);
+    let holds = |secret: &[u8]| stored.values().any(|value| value.windows(32).any(|window| window == secret));
+    let secrets = log.0.lock().unwrap();
+    assert_eq!(secrets.len(), 2);
+    for secret in &*secrets {
+        let derived = |label| suite.expand_with_label(&Secret::new(secret.clone()), label, b"", 32);
+        assert!(holds(derived("membership").as_bytes()), "others are");
+        assert!(!holds(derived("confirm").as_bytes()));
+    }
 }

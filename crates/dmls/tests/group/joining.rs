@@ -24,6 +24,7 @@ fn what_was_said_before_we_joined_is_told_and_not_held() {
         assert!(matches!(d.receive(message, SPLIT), Ok(Outcome::BeforeUs { .. })));
     }
     // The commit that let us in is recognised by its name.
+    d.restart();
     assert_eq!(d.receive(&sent.message, SPLIT).unwrap(), Outcome::Duplicate);
     assert_eq!(d.group.held(), 0);
     let hello = a.send(b"hello", rng);
@@ -252,6 +253,37 @@ fn who_joined_on_a_branch_that_lost_is_told_and_joins_again() {
         told += 1;
     }
     assert!(told > 0, "it happened");
+}
+
+#[test]
+fn who_joined_by_an_old_group_info_is_told_and_joins_again() {
+    let rng = &mut rng(12);
+    let config = Config { limits: Limits { stranded_after: 4, ..Limits::default() }, ..public_config() };
+    let (mut a, mut b) = pair(&config, 12);
+    let old = a.group.head().group_info(NOW).unwrap();
+    let sent = a.stage(rng);
+    a.confirm(&sent, WHOLE);
+    new_epoch(b.receive(&sent.message, WHOLE).unwrap());
+    let dave = identity("dave", rng);
+    let (mut d, commit) = Client::join_external(&dave, &old, &config, rng).unwrap();
+    assert!(matches!(a.receive(&commit, WHOLE), Ok(Outcome::EpochDeleted(_))), "nobody follows it");
+    let mut signs = Vec::new();
+    for _ in 0..5 {
+        let message = a.send(b"where are you?", rng);
+        match d.receive(&message, SPLIT).unwrap() {
+            Outcome::Held(held) => signs.push(held.stranded),
+            other => panic!("{other:?}"),
+        }
+        d.restart();
+    }
+    let sign = |messages| Some(Stranded::OtherBranch { messages });
+    assert_eq!(signs, [None, None, None, sign(4), sign(5)]);
+    let info = a.group.head().group_info(NOW).unwrap();
+    let options = ExternalJoinOptions::default();
+    let sent = d.run(|group| group.rejoin(&dave, &info, options, NOW, rng)).unwrap();
+    d.confirm(&sent, SPLIT);
+    new_epoch(a.receive(&sent.message, SPLIT).unwrap());
+    assert_eq!((d.head(), d.secret(&sent.epoch)), (a.head(), a.secret(&sent.epoch)));
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Limits never decide who wins, and what they take is told.
 
 use dmls::extension::{ForkChoiceRule, Ruleset};
-use dmls::{Config, Held, Level, Limits, NewEpoch, Outcome, WaitsFor, Why};
+use dmls::{Config, Error, Group, Held, Level, Limit, Limits, NewEpoch, Outcome, WaitsFor, Why};
 
 use super::common::{Client, NOW, SPLIT, WHOLE, config, identity, key_package, public_config, rng};
+use super::loading::crc32;
 use super::{advance, new_epoch, pair, rivals, tag_of, trio, with_header};
 
 /// The quotas of a group are in its ruleset.
@@ -176,6 +177,41 @@ fn what_is_resumed_names_its_message() {
     let other = b.group.resume(NOW).unwrap().apply_unsaved();
     assert!(other.message == bad && other.outcome.is_err(), "dropped, and told: {other:?}");
     assert!(b.group.resume(NOW).is_none());
+}
+
+/// A commit that waited meets its committer's quota when its turn comes, a message a limit: neither is lost in silence.
+#[test]
+fn what_waited_and_meets_a_limit_is_told() {
+    let rng = &mut rng(9);
+    let config = limited(Limits { children_per_committer: 1, forward_generations: 2, ..Limits::default() });
+    let (mut a, mut b, mut c) = trio(&config, 9);
+    let parent = advance(&mut a, &mut [&mut b], rng);
+    let epoch = a.head();
+    let (ours, theirs) = (rivals(&mut a, &epoch, 4, rng), rivals(&mut b, &epoch, 4, rng));
+    for sent in ours.iter().chain(&theirs).rev() {
+        assert!(matches!(c.receive(&sent.message, SPLIT), Ok(Outcome::Held(_))));
+    }
+    let messages: Vec<_> = (0..6_u8).map(|n| a.send(&[n], rng)).collect();
+    assert!(matches!(c.receive(&messages[5], SPLIT), Ok(Outcome::Held(_))));
+    new_epoch(c.receive(&parent.message, SPLIT).unwrap());
+    let (mut children, mut lost, mut given_back) = (0, 0, Vec::new());
+    while let Some(step) = c.group.resume(NOW) {
+        step.changes().replay_into(&mut c.records);
+        let resumed = step.apply_unsaved();
+        match resumed.outcome {
+            Ok(Outcome::Commit(_)) => children += 1,
+            Ok(Outcome::Lost(_)) => lost += 1,
+            Err(Error::Limit(Limit::ForwardRatchet)) => given_back.push(resumed.message),
+            other => panic!("{other:?}"),
+        }
+    }
+    c.restart();
+    assert_eq!((children, lost, &given_back[..]), (2, 6, &messages[5..]));
+    let best = ours.iter().chain(&theirs).max_by_key(|sent| tag_of(&sent.message).as_bytes().to_vec());
+    assert_eq!(c.head(), best.unwrap().epoch);
+    for message in messages.iter().take(5).chain(&given_back) {
+        assert!(matches!(c.receive(message, SPLIT), Ok(Outcome::Application(_))));
+    }
 }
 
 #[test]
@@ -414,4 +450,31 @@ fn proposals_of_one_member_do_not_wash_out_what_others_wait_for() {
     }
     assert!(!evicted.contains(&waits));
     assert_eq!((c.group.held(), evicted.len()), (1 + 4, 23 - 4));
+}
+
+/// An epoch's number is 64 bits, and the last of them count like the first.
+#[test]
+fn a_group_goes_on_to_the_last_number() {
+    let rng = &mut rng(78);
+    let mut a = Client::create("alice", &config(), rng);
+    // As after very many commits: the number in the epoch's place in the graph, after `optional` parent, and in its context.
+    let (id, group_id) = (a.head(), a.group.id().to_vec());
+    let renumber = |a: &mut Client, kind: u8, before: &[u8]| {
+        let key = [&[kind], id.as_bytes()].concat();
+        let record = a.records.get_mut(&key).unwrap();
+        let place = record.windows(before.len()).position(|part| part == before).unwrap() + before.len();
+        record[place..place + 8].copy_from_slice(&(u64::MAX - 7).to_be_bytes());
+        let end = record.len() - 4;
+        let sum = crc32(&[&key, &record[..end]].concat());
+        record[end..].copy_from_slice(&sum.to_be_bytes());
+    };
+    renumber(&mut a, b'n', &[0]);
+    renumber(&mut a, b'e', &group_id);
+    a.group = Group::load(&a.records, a.config.clone()).unwrap();
+    for left in (0..7).rev() {
+        let sent = a.stage(rng);
+        assert_eq!(a.confirm(&sent, if left % 2 == 0 { WHOLE } else { SPLIT }).number, u64::MAX - left);
+        a.restart();
+    }
+    assert_eq!(a.run(|group| group.commit().stage(NOW, rng)).err(), Some(Error::Limit(Limit::EpochNumber)));
 }

@@ -122,7 +122,7 @@ fn another_format_is_named() {
 }
 
 /// CRC-32 (ISO 3309), bit by bit.
-fn crc32(bytes: &[u8]) -> u32 {
+pub(super) fn crc32(bytes: &[u8]) -> u32 {
     let mut crc = !0;
     for byte in bytes {
         crc ^= u32::from(*byte);

@@ -3,8 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on fails")]
 
+mod arrived;
 #[path = "../common/mod.rs"]
 mod common;
+mod epochs;
 mod joining;
 mod limits;
 mod loading;

@@ -234,6 +234,36 @@ fn what_is_said_of_commits_that_never_come_is_bounded() {
     assert!(b.run(|group| group.flushed(&sent.id)).unwrap().known);
 }
 
+/// What is held has no opinion of the network: whether it is split is state, and not said with each message.
+#[test]
+fn a_commit_and_its_children_lead_to_one_head_in_any_order() {
+    for seed in 0..4 {
+        let rng = &mut rng(700 + seed);
+        let (mut a, mut b, c) = trio(&public_config(), 60 + seed);
+        let parent = advance(&mut a, &mut [&mut b], rng);
+        let (lower, higher) = two(&mut a, &mut b, seed);
+        for order in permutations(&[&parent, &lower, &higher]) {
+            let mut client = c.copy();
+            for sent in &order {
+                client.deliver(&sent.message, SPLIT).unwrap();
+                client.restart();
+            }
+            assert_eq!((client.head(), client.at_level(Level::Full)), (higher.epoch.clone(), 4));
+        }
+        // A network that is said to be whole, and is not: what is lost by it is told.
+        for order in permutations(&[&parent, &lower, &higher]) {
+            let mut client = c.copy();
+            client.set(WHOLE);
+            let delivered = order.iter().flat_map(|sent| client.deliver(&sent.message, WHOLE).unwrap());
+            let told = delivered
+                .collect::<Vec<_>>()
+                .into_iter()
+                .any(|outcome| matches!(outcome, Outcome::EpochDeleted(told) if told.wins == Some(true)));
+            assert_eq!(client.head() != higher.epoch, told);
+        }
+    }
+}
+
 #[test]
 fn who_can_not_follow_the_branch_that_wins_is_told() {
     let (mut a, mut b, mut c) = trio(&public_config(), 6);

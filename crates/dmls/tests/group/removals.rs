@@ -1,13 +1,14 @@
 //! Commits that remove us: claims, until somebody says that they stand.
 
 use dmls::codec::{Decode, Encode};
+use dmls::extension::{ExternalJoins, ForkChoiceRule, Ruleset};
 use dmls::framing::MlsMessage;
 use dmls::vectors::insider;
-use dmls::{Config, DmlsMessage, Error, Limits, Outcome, Rule, SentCommit, Usage};
+use dmls::{Config, Credential, DmlsMessage, Error, Limits, Outcome, Rule, SentCommit, Usage};
 use rand_chacha::ChaCha20Rng;
 
-use super::common::{Client, NOW, SPLIT, WHOLE, public_config, rng};
-use super::{advance, new_epoch, tag_of, trio};
+use super::common::{Client, NOW, SPLIT, WHOLE, identity, public_config, rng};
+use super::{advance, new_epoch, rivals, tag_of, trio};
 
 /// A commit of `by` that removes `victim`, properly signed, with a tag that it made up.
 fn forged(by: &mut Client, victim: &Client, rng: &mut ChaCha20Rng) -> Vec<u8> {
@@ -194,4 +195,54 @@ fn a_removal_that_stands_and_lost_is_forgotten_with_its_parent() {
         seen += 1;
     }
     assert!(seen > 0, "it happened");
+}
+
+fn is_back(client: &Client) -> bool {
+    client.members().iter().any(|member| member.credential == Credential::basic("carol"))
+}
+
+/// By the draft's rule a tag decides, and tags can be tried. SECURITY.md says so.
+#[test]
+fn only_where_removals_go_first_a_removal_can_not_be_undone_by_a_higher_tag() {
+    for (fork_choice, undone) in
+        [(ForkChoiceRule::HIGHEST_TAG, true), (ForkChoiceRule::REMOVALS_FIRST, false)]
+    {
+        let ruleset = Ruleset { fork_choice, external_joins: ExternalJoins::ANYONE, ..Ruleset::default() };
+        let config = Config { ruleset: Some(ruleset), ..public_config() };
+        let rng = &mut rng(7);
+        let (mut a, mut b, mut c) = trio(&config, 60);
+        let (parent, old) = (c.head(), a.group.head().group_info(NOW).unwrap());
+        // What the one who is removed can make of the epoch that it still holds; a removal with a tag in the middle of them.
+        let tries = rivals(&mut c, &parent, 8, rng);
+        let tag = |sent: &SentCommit| tag_of(&sent.message).as_bytes().to_vec();
+        let leaf = c.leaf();
+        let removal = loop {
+            let sent = a.run(|group| group.commit().remove(leaf).stage(NOW, rng)).unwrap();
+            if tag(&sent) < tag(&tries[7]) {
+                break sent;
+            }
+            a.run(|group| group.discard_unsent(&sent.id)).unwrap();
+        };
+        a.confirm(&removal, SPLIT);
+        new_epoch(b.receive(&removal.message, SPLIT).unwrap());
+        for _ in 0..3 {
+            advance(&mut a, &mut [&mut b], rng);
+        }
+        let mut ground = b.copy();
+        assert_eq!(new_epoch(ground.receive(&tries[7].message, SPLIT).unwrap()).head_moved, undone);
+        ground.restart();
+        assert_eq!(is_back(&ground), undone);
+
+        // A newcomer who means no harm, with a GroupInfo from before.
+        let joined = loop {
+            let newcomer = identity("dave", rng);
+            let (_, commit) = Client::join_external(&newcomer, &old, &config, rng).unwrap();
+            if tag_of(&commit).as_bytes() > tag_of(&removal.message).as_bytes() {
+                break commit;
+            }
+        };
+        new_epoch(b.receive(&joined, SPLIT).unwrap());
+        b.restart();
+        assert_eq!(is_back(&b), undone);
+    }
 }
