@@ -88,6 +88,15 @@ refusals! { RULES:
         world.refused_commit([proposal])
     };
     psk_is_unknown => PskUnknown, |world| world.refused_commit([psk()]);
+    more_psks_than_can_be_counted => PskCount, |world| {
+        let psk = |n: u32| {
+            let psk_nonce = [&[0; 28][..], &n.to_be_bytes()].concat();
+            Proposal::PreSharedKey(PreSharedKeyId { psk: Psk::External(b"psk".to_vec()), psk_nonce })
+        };
+        // With one less, it is that nobody has the key.
+        assert_eq!(world.refused_commit((1..1 << 16).map(psk)), Rule::PskUnknown.into());
+        world.refused_commit((0..1 << 16).map(psk))
+    };
     group_ended => GroupEnded, |world| {
         let Proposal::ReInit(reinit) = reinit(world, ProtocolVersion::MLS10) else { unreachable!("a reinit") };
         let sent = world.mallory.commit().reinit(reinit).stage(NOW, &mut world.rng).unwrap().apply_unsaved();
