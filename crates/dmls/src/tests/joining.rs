@@ -1,14 +1,19 @@
 //! Welcome and GroupInfo (RFC 9420 s12.4.3).
 
+use std::collections::BTreeMap;
+
+use rand_chacha::ChaCha20Rng;
+
 use super::refusals;
-use super::world::{BOB, MALLORY, NOW, World};
+use super::world::{BOB, MALLORY, NOW, World, records};
 use crate::codec::{Encode, Reader, encode_vector};
+use crate::config::{Config, Limits};
 use crate::credential::Credential;
 use crate::crypto::Secret;
 use crate::epoch::NewGroupOptions;
-use crate::error::{Error, Rule, Unsupported};
+use crate::error::{Error, Limit, Rule, Unsupported};
 use crate::extension::Extensions;
-use crate::group::Group;
+use crate::group::{ExternalJoinOptions, Group};
 use crate::identity::{Identity, OwnKeyPackage};
 use crate::message::{GroupInfo, GroupSecrets, PreSharedKeyId, Proposal, Psk, ResumptionPskUsage};
 use crate::registry::{CipherSuite, CredentialType, ExtensionType, ProtocolVersion};
@@ -254,6 +259,52 @@ fn unknown_extensions_of_a_group_info_are_ignored() {
     world.join_external(info).unwrap();
     let (own, welcome) = world.forged_invitation(None, |_, info| info.extensions.set(UNKNOWN, vec![1]));
     world.join(&own, welcome).unwrap();
+}
+
+/// GroupInfos, Welcomes and external commits of ours: whoever has our limits would refuse a larger one.
+#[test]
+fn what_nobody_would_take_is_not_made() {
+    let mut world = World::new();
+    let key_package = world.key_package();
+    let info = world.alice.head().group_info(NOW).unwrap();
+    let commit = {
+        let step = world.alice.commit().add(key_package.key_package().clone());
+        step.stage(NOW, &mut world.rng).unwrap().apply_unsaved()
+    };
+    let before = records(&world.alice);
+    let epoch = world.alice.confirm(&commit.id).unwrap().apply_unsaved();
+    let limited = |size: usize, records: &BTreeMap<Vec<u8>, Vec<u8>>| {
+        let config =
+            Config { limits: Limits { message_size: size, ..Limits::default() }, ..world.config.clone() };
+        (Group::load(records, config.clone()).unwrap(), config)
+    };
+    let too_large = Err(Error::Limit(Limit::MessageSize));
+
+    let (alice, _) = limited(info.len(), &before);
+    assert_eq!(alice.head().group_info(NOW).map(|info| info.len()), Ok(info.len()));
+    let (alice, _) = limited(info.len() - 1, &before);
+    assert_eq!(alice.head().group_info(NOW).map(drop), too_large);
+
+    // A Welcome holds a GroupInfo, and more than it; the commit itself is smaller here.
+    let welcome = epoch.welcome.unwrap().len();
+    assert!(commit.message.len() < welcome);
+    for (size, expected) in [(welcome, Ok(())), (welcome - 1, too_large.clone())] {
+        let mut group = limited(size, &before).0;
+        let add = group.commit().add(key_package.key_package().clone());
+        assert_eq!(add.stage(NOW, &mut world.rng).map(drop), expected);
+    }
+
+    // An external commit is larger than the GroupInfo that leads to it, if so much travels with it.
+    let join = |data: usize, size: usize, rng: &mut ChaCha20Rng| {
+        let options = ExternalJoinOptions { authenticated_data: vec![7; data], ..Default::default() };
+        let config = limited(size, &before).1;
+        let founding = Group::join_external(&world.eve, &info, options, config, NOW, rng)?;
+        Ok(founding.commit().unwrap().len())
+    };
+    let rng = &mut world.rng;
+    let size = join(10_000, usize::MAX, rng).unwrap();
+    assert_eq!(join(10_000, size, rng), Ok(size));
+    assert_eq!(join(10_000, size - 1, rng).map(drop), too_large);
 }
 
 /// Who creates a group supports its extensions (s11), and is one whom others accept.
