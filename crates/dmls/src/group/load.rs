@@ -27,7 +27,7 @@ use super::tree_store::TreeStore;
 use super::{Group, GroupState, Joining, Network};
 
 /// The format of all records; a later one will say how it reads this one.
-pub(crate) const FORMAT: u16 = 2;
+pub(crate) const FORMAT: u16 = 3;
 
 /// The record of the group itself, after its format.
 struct GroupRecord {
@@ -331,7 +331,11 @@ impl Loader<'_> {
 
     fn proposals(&self, id: &EpochId) -> Result<BTreeMap<ProposalRef, StoredProposal>, RecordsError> {
         let stored = self.records.with_prefix([b"p", id.as_bytes()].concat());
-        stored.map(|(reference, bytes)| Ok((reference.into(), StoredProposal::from_record(bytes)?))).collect()
+        stored
+            .map(|(reference, bytes)| {
+                Ok((reference.into(), StoredProposal::from_record(&self.suite, bytes)?))
+            })
+            .collect()
     }
 }
 

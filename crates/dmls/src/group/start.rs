@@ -282,6 +282,7 @@ impl External {
         let lookup = PskLookup(&|id| joiner_psk(config, id));
         let rules = Rules::new(config, now);
         let suite = info.suite(rules)?;
+        identity.check_suite(&suite)?;
         let info = info.verify(rules, suite, options.ratchet_tree)?;
         let joined = epoch::join_external(rules, identity, &info, request, lookup, rng)?;
         let parent = options.epoch.or(joined.parent);

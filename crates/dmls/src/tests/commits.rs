@@ -12,7 +12,7 @@ use crate::group::Outcome;
 use crate::identity::Identity;
 use crate::key_schedule::PskLookup;
 use crate::message::{Commit, PreSharedKeyId, Proposal, ProposalOrRef, Psk, ReInit, ResumptionPskUsage};
-use crate::registry::{ExtensionType, ProtocolVersion, WireFormat};
+use crate::registry::{CipherSuite, ExtensionType, ProtocolVersion, WireFormat};
 use crate::time::Lifetime;
 
 refusals! { RULES:
@@ -104,6 +104,27 @@ refusals! { RULES:
         world.accepted(&sent.message);
         world.refused_commit([])
     };
+}
+
+/// An identity is of one suite, and takes part in groups of no other.
+#[test]
+fn who_we_are_is_of_the_groups_suite() {
+    let mut world = World::new();
+    let info = world.mallory.head().group_info(NOW).unwrap();
+    let refused = Err(Error::Refused(Rule::LeafSuite));
+    // With a signature key of the same kind, and of another.
+    for suite in [CipherSuite::X25519_CHACHA20, CipherSuite::P256_AES128] {
+        let suite = world.config.provider.suite(suite).unwrap();
+        let another = Identity::generate(suite, Credential::basic("alice"), &mut world.rng).unwrap();
+        let rng = &mut world.rng;
+        let committed = world.alice.commit().identity(another.clone()).stage(NOW, rng).map(drop);
+        assert_eq!(committed, refused);
+        assert_eq!(world.alice.propose_identity(&another, NOW, rng).map(drop), refused);
+        assert_eq!(world.alice.rejoin(&another, &info, Default::default(), NOW, rng).map(drop), refused);
+        let config = world.config.clone();
+        let joined = crate::Group::join_external(&another, &info, Default::default(), config, NOW, rng);
+        assert_eq!(joined.map(drop), refused);
+    }
 }
 
 fn psk() -> Proposal {
