@@ -13,7 +13,7 @@ use crate::registry::WireFormat;
 use crate::tree::{LeafIndex, NewPath};
 
 use super::commit::log_committer_secrets;
-use super::join::find_by_signature_key;
+use super::join::{check_own_support, find_by_signature_key};
 use super::process::DerivedEpoch;
 use super::{CommitSummary, Committer, Epoch, Proposed, Rules, VerifiedGroupInfo};
 
@@ -83,6 +83,7 @@ fn make_commit(
         rng,
     )
     .map_err(|error| public.too_many_members(error))?;
+    check_own_support(identity.capabilities(), &public.context.extensions)?;
     let provisional_context = public.provisional_context(&provisional, &path.tree);
     let update_path = path.encrypt(&suite, &provisional_context.to_bytes(), &[], rng)?;
     path.tree.check_credential_support()?;

@@ -12,7 +12,7 @@ use crate::credential::Credential;
 use crate::crypto::Secret;
 use crate::epoch::NewGroupOptions;
 use crate::error::{Error, Limit, Rule, Unsupported};
-use crate::extension::Extensions;
+use crate::extension::{Capabilities, Extensions};
 use crate::group::{ExternalJoinOptions, Group};
 use crate::identity::{Identity, OwnKeyPackage};
 use crate::message::{GroupInfo, GroupSecrets, PreSharedKeyId, Proposal, Psk, ResumptionPskUsage};
@@ -259,6 +259,44 @@ fn unknown_extensions_of_a_group_info_are_ignored() {
     world.join_external(info).unwrap();
     let (own, welcome) = world.forged_invitation(None, |_, info| info.extensions.set(UNKNOWN, vec![1]));
     world.join(&own, welcome).unwrap();
+}
+
+/// "representations of a client's own capabilities MUST NOT contain GREASE values" (s13.5): who joins does not take its own for support,
+/// as all others do.
+#[test]
+fn our_grease_is_no_support() {
+    let mut world = World::new();
+    const GREASE: ExtensionType = ExtensionType(0x0a0a);
+    let greased = |identity: &Identity| {
+        let capabilities = identity.capabilities().clone();
+        let extensions = [&capabilities.extensions[..], &[GREASE]].concat();
+        identity.clone().with_capabilities(Capabilities { extensions, ..capabilities })
+    };
+    let [alice, eve] = ["alice", "eve"].map(|name| {
+        greased(&Identity::generate(world.suite(), Credential::basic(name), &mut world.rng).unwrap())
+    });
+    let rng = &mut world.rng;
+    let unsupported = Err(Unsupported::Extension(GREASE).into());
+    let mut extensions = Extensions::new();
+    extensions.set(GREASE, Vec::new());
+    let options = NewGroupOptions { extensions, ..NewGroupOptions::default() };
+    let created = Group::create(&alice, options, world.config.clone(), NOW, rng).map(drop);
+    assert_eq!(created, unsupported);
+
+    // She brings it in later.
+    let group = Group::create(&alice, NewGroupOptions::default(), world.config.clone(), NOW, rng);
+    let mut group = group.unwrap().apply_unsaved();
+    let mut extensions = group.head().context_extensions().unwrap().clone();
+    extensions.set(GREASE, Vec::new());
+    let step = group.commit().extensions(extensions).stage_confirmed(NOW, rng).unwrap();
+    drop(step.apply_unsaved());
+    let info = group.head().group_info(NOW).unwrap();
+    let own = eve.key_package(Lifetime::starting(NOW, 1000), rng).unwrap();
+    let step = group.commit().add(own.key_package().clone()).stage_confirmed(NOW, rng).unwrap();
+    let welcome = step.apply_unsaved().epoch.welcome.unwrap();
+    assert_eq!(Group::join(&own, &welcome, None, world.config.clone(), NOW).map(drop), unsupported);
+    let joined = Group::join_external(&eve, &info, Default::default(), world.config.clone(), NOW, rng);
+    assert_eq!(joined.map(drop), unsupported);
 }
 
 /// GroupInfos, Welcomes and external commits of ours: whoever has our limits would refuse a larger one.
