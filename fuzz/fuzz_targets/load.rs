@@ -15,7 +15,7 @@ use rand_chacha::rand_core::SeedableRng;
 use scene::{Entry, NOW, SHAPES, Scene};
 
 /// The letters that the keys of records begin with.
-const KINDS: &[u8] = b"gnseirpowxfbht";
+const KINDS: &[u8] = b"gnseirpowxfbhty";
 
 /// A scene, and the records of its group once there is one of every kind.
 struct Stored {
@@ -53,6 +53,7 @@ impl Stored {
         // Of commits that are still to come.
         group.finalize(&CommitId::from(&[1; 32][..])).expect("there is room").apply_unsaved();
         group.block(&CommitId::from(&[2; 32][..])).expect("there is room").apply_unsaved();
+        group.flushed(&CommitId::from(&[3; 32][..])).expect("there is room").apply_unsaved();
         let mut records = BTreeMap::new();
         group.snapshot().replay_into(&mut records);
         Self { scene, records }

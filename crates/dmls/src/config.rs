@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::credential::AuthenticationService;
 use crate::crypto::{Provider, Secret};
+use crate::error::Limit;
 use crate::extension::{HandshakeFormat, Ruleset};
 use crate::key_schedule::KeySchedule;
 
@@ -190,7 +191,7 @@ impl Default for Retention {
 /// Limits against what peers can make grow. Reaching one is a typed error and changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of one message. A Welcome for thousands with the tree inside is a few MiB.
+    /// Bytes of one message, also of ours. A Welcome for thousands with the tree inside is a few MiB.
     pub message_size: usize,
     /// Leaves of a tree.
     pub members: u32,
@@ -226,6 +227,13 @@ pub struct Limits {
     pub held_per_epoch: usize,
     /// How many of them must be of branches that we don't know until that is told as a sign that we are stranded.
     pub stranded_after: usize,
+}
+
+impl Limits {
+    /// Whether we look at a message of so many bytes, or send it: nobody with our limits would take a larger one.
+    pub(crate) fn check_message(&self, length: usize) -> Result<(), Limit> {
+        if length > self.message_size { Err(Limit::MessageSize) } else { Ok(()) }
+    }
 }
 
 impl Default for Limits {

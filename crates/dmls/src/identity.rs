@@ -8,7 +8,7 @@ use rand_core::CryptoRng;
 use crate::codec::{Decode, DecodeError, Encode, Reader};
 use crate::credential::Credential;
 use crate::crypto::{HpkePrivateKey, KeyPackageRef, Provider, Secret, Signature, SignatureKeyPair, Suite};
-use crate::error::Unsupported;
+use crate::error::{Rule, Unsupported};
 use crate::extension::{Capabilities, Extensions};
 use crate::framing::MlsMessage;
 use crate::key_package::KeyPackage;
@@ -120,6 +120,14 @@ impl Identity {
         let suite = provider.suite(code).ok_or(Unsupported::CipherSuite(code))?;
         let signer = Arc::new(SignatureKeyPair::from_private(&suite, signer)?);
         Ok(Self { suite, credential, signer, capabilities, extensions })
+    }
+
+    /// Who takes part in a group does so in its suite.
+    pub(crate) fn check_suite(&self, group: &Suite) -> Result<(), Error> {
+        if self.suite.code() != group.code() {
+            return Err(Error::Refused(Rule::LeafSuite));
+        }
+        Ok(())
     }
 
     /// A leaf with everything but keys, source and signature.

@@ -36,8 +36,9 @@
 //! # }
 //! ```
 //!
-//! The README goes on from here: a fork, how it heals, how a group is stored. [`Error`] says whose fault it is and what to
-//! do; [`Limits`] are what peers can make grow, and how far; [`Rule`] has an id for every rule that a message can break.
+//! The README goes on from here: a fork, how it heals, how a group is stored, and what else belongs into the transaction so that
+//! a crash loses nothing. [`Error`] says whose fault it is and what to do; [`Limits`] are what peers can make grow, and how
+//! far; [`Rule`] has an id for every rule that a message can break.
 
 #[cfg(not(any(feature = "aws-lc-rs", feature = "rustcrypto")))]
 compile_error!("dmls needs a provider of primitives: enable the feature `aws-lc-rs` or `rustcrypto`");

@@ -144,6 +144,49 @@ fn a_commit_changes_who_we_are() {
     }
 }
 
+/// A member proposes who it will be, and others commit it: on a branch where they don't, it stays who it was.
+#[test]
+fn a_proposal_changes_who_we_are() {
+    let mut rng = rng(3);
+    let config = Config { psks: config().psks, ..Config::new(Renaming) };
+    let mut clients = group(&["alice", "bob", "carol"], &config, &mut rng);
+    let old = clients[1].identity.clone();
+    let signer = SignatureKeyPair::generate(old.suite(), &mut rng).unwrap();
+    let new = old.rotated(Credential::basic("bob the second"), signer);
+    let stranger = old.rotated(Credential::basic("mallory"), signer_of(&new));
+    let refused = clients[1].group.propose_identity(&stranger, NOW, &mut rng).map(drop);
+    assert_eq!(refused, Err(Error::Refused(Rule::LeafCredential)));
+
+    let without = clients[2].run(|group| group.commit().stage(NOW, &mut rng)).unwrap();
+    let proposal = clients[1].run(|group| group.propose_identity(&new, NOW, &mut rng)).unwrap();
+    clients[1].restart();
+    let proposed = clients[0].receive(&proposal.message, SPLIT).unwrap();
+    assert!(matches!(proposed, Outcome::Proposal(_)), "{proposed:?}");
+    let with = clients[0].run(|group| group.commit().stage(NOW, &mut rng)).unwrap();
+    let names = |client: &Client, epoch| -> Vec<_> {
+        let members = client.group.epoch(epoch).unwrap().members().unwrap();
+        members.into_iter().map(|member| member.credential).collect()
+    };
+    for sent in [&without, &with] {
+        let received = clients[1].receive(&sent.message, SPLIT).unwrap();
+        assert!(matches!(received, Outcome::Commit(_)), "{received:?}");
+    }
+    clients[1].restart();
+    assert_eq!(names(&clients[1], &with.epoch), ["alice", "bob the second", "carol"].map(Credential::basic));
+    assert_eq!(names(&clients[1], &without.epoch), ["alice", "bob", "carol"].map(Credential::basic));
+    // On both branches his key is the one of his leaf.
+    clients[0].confirm(&with, SPLIT);
+    clients[2].confirm(&without, SPLIT);
+    for (other, sent) in [(0, with), (2, without)] {
+        let said = clients[1].run(|group| group.send(b"hello").at(&sent.epoch).seal(&mut rng)).unwrap();
+        let heard = clients[other].receive(&said, SPLIT).unwrap();
+        assert!(matches!(heard, Outcome::Application(_)), "{heard:?}");
+        let next = clients[1].run(|group| group.commit().at(&sent.epoch).stage(NOW, &mut rng)).unwrap();
+        let received = clients[other].receive(&next.message, SPLIT).unwrap();
+        assert!(matches!(received, Outcome::Commit(_)), "{received:?}");
+    }
+}
+
 fn signer_of(identity: &Identity) -> SignatureKeyPair {
     identity.signer().duplicate()
 }

@@ -255,7 +255,7 @@ fn a_subgroup_branches() {
     let options = ExternalJoinOptions { psks: vec![psk.clone()], ..Default::default() };
     let refused =
         Group::join_external(&bob, &info, options, world.config.clone(), NOW, &mut world.rng).unwrap_err();
-    assert_eq!(refused, Error::Invalid(Rule::PskUsage));
+    assert_eq!(refused, Error::Refused(Rule::PskUsage));
     // and has no place later on.
     let refused = b.commit().psk(psk).stage(NOW, &mut world.rng).unwrap_err();
     assert_eq!(refused, Error::Refused(Rule::PskUsage));

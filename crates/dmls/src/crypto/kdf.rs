@@ -59,7 +59,7 @@ impl HashAlgorithm {
     /// `Hash(parts[0] || parts[1] || ..)`.
     pub fn hash(self, parts: &[&[u8]]) -> Vec<u8> {
         #[cfg(test)]
-        counted::add(parts.iter().map(|part| part.len()).sum());
+        counted::add(self.compressions(total(parts)));
         with_hash!(self, H => {
             let mut hash = H::new();
             for part in parts {
@@ -72,7 +72,7 @@ impl HashAlgorithm {
     /// `HMAC(key, parts[0] || parts[1] || ..)`.
     pub(crate) fn hmac(self, key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
         #[cfg(test)]
-        counted::add(key.len() + parts.iter().map(|part| part.len()).sum::<usize>());
+        counted::add(self.hmac_key_compressions(key.len()) + self.hmac_compressions(total(parts)));
         with_hash!(self, H => {
             let mut mac = Hmac::<H>::new_from_slice(key).expect("HMAC takes keys of any length");
             for part in parts {
@@ -91,7 +91,7 @@ impl HashAlgorithm {
     pub(crate) fn expand(self, prk: &[u8], info: &[&[u8]], length: usize) -> Secret {
         debug_assert!(length <= 255 * self.length());
         #[cfg(test)]
-        counted::add(prk.len() + info.iter().map(|part| part.len()).sum::<usize>());
+        counted::add(self.hmac_key_compressions(prk.len()));
         with_hash!(self, H => {
             let keyed = Hmac::<H>::new_from_slice(prk).expect("HMAC takes keys of any length");
             let mut out = Zeroizing::new(Vec::with_capacity(length));
@@ -103,6 +103,8 @@ impl HashAlgorithm {
                     mac.update(part);
                 }
                 mac.update(&[counter as u8]);
+                #[cfg(test)]
+                counted::add(self.hmac_compressions(block.len() + total(info) + 1));
                 block.clear();
                 block.extend_from_slice(&mac.finalize().into_bytes());
                 let wanted = (length - out.len()).min(block.len());
@@ -160,24 +162,60 @@ impl fmt::Display for HashAlgorithm {
     }
 }
 
-/// How much was hashed, for tests that say what may grow.
+#[cfg(test)]
+fn total(parts: &[&[u8]]) -> usize {
+    parts.iter().map(|part| part.len()).sum()
+}
+
+/// How often the compression function is called (FIPS 180-4 s5.1, s5.2).
+#[cfg(test)]
+impl HashAlgorithm {
+    /// In bytes: a block, and what padding takes at least, a bit and the length.
+    fn block(self) -> (usize, usize) {
+        match self {
+            Self::Sha256 => (64, 1 + 8),
+            Self::Sha384 | Self::Sha512 => (128, 1 + 16),
+        }
+    }
+
+    /// Of so many bytes.
+    fn compressions(self, bytes: usize) -> usize {
+        let (block, padding) = self.block();
+        (bytes + padding).div_ceil(block)
+    }
+
+    /// Of an HMAC's key: a block for each of the two hashes; a longer key is hashed first.
+    fn hmac_key_compressions(self, key: usize) -> usize {
+        let (block, _) = self.block();
+        2 + if key > block { self.compressions(key) } else { 0 }
+    }
+
+    /// Of an HMAC over so many bytes, once the key is in.
+    fn hmac_compressions(self, bytes: usize) -> usize {
+        let (block, _) = self.block();
+        let after_a_block = |bytes| self.compressions(block + bytes) - 1;
+        after_a_block(bytes) + after_a_block(self.length())
+    }
+}
+
+/// How much is hashed, for tests that say what may grow. Signatures hash by themselves; that is not counted.
 #[cfg(test)]
 pub(crate) mod counted {
     use std::cell::Cell;
 
     thread_local! {
-        static BYTES: Cell<usize> = const { Cell::new(0) };
+        static COMPRESSIONS: Cell<usize> = const { Cell::new(0) };
     }
 
-    pub(super) fn add(bytes: usize) {
-        BYTES.set(BYTES.get() + bytes);
+    pub(super) fn add(compressions: usize) {
+        COMPRESSIONS.set(COMPRESSIONS.get() + compressions);
     }
 
-    /// The bytes that `work` gives to hash functions, in this thread.
-    pub(crate) fn bytes(work: impl FnOnce()) -> usize {
-        let before = BYTES.get();
+    /// How many compressions `work` takes, in this thread.
+    pub(crate) fn compressions(work: impl FnOnce()) -> usize {
+        let before = COMPRESSIONS.get();
         work();
-        BYTES.get() - before
+        COMPRESSIONS.get() - before
     }
 }
 
@@ -220,6 +258,22 @@ mod tests {
             let okm = unhex(okm);
             assert_eq!(HashAlgorithm::Sha256.expand(found.as_bytes(), &[&info], okm.len()).as_bytes(), okm);
         }
+    }
+
+    #[test]
+    fn compressions_are_counted() {
+        let count = |work: &dyn Fn()| counted::compressions(work);
+        for (bytes, sha256, sha512) in
+            [(0, 1, 1), (55, 1, 1), (56, 2, 1), (111, 2, 1), (112, 2, 2), (119, 2, 2)]
+        {
+            let bytes = vec![0; bytes];
+            assert_eq!(count(&|| drop(HashAlgorithm::Sha256.hash(&[&bytes]))), sha256);
+            assert_eq!(count(&|| drop(HashAlgorithm::Sha512.hash(&[&bytes]))), sha512);
+        }
+        assert_eq!(count(&|| drop(HashAlgorithm::Sha256.hmac(&[0; 32], &[&[0; 20], &[0; 35]]))), 4);
+        assert_eq!(count(&|| drop(HashAlgorithm::Sha256.hmac(&[0; 65], &[&[0; 56]]))), 7);
+        // Two blocks of output: the key once, then one byte of info and the counter; and the first block before them.
+        assert_eq!(count(&|| drop(HashAlgorithm::Sha256.expand(&[0; 32], &[&[0]], 64))), 2 + 2 + 2);
     }
 
     #[test]

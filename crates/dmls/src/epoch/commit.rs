@@ -204,7 +204,10 @@ impl Epoch {
                 encrypted_group_secrets,
             });
         }
-        Ok(Some(Welcome { cipher_suite: suite.code(), secrets, encrypted_group_info }))
+        let welcome = Welcome { cipher_suite: suite.code(), secrets, encrypted_group_info };
+        // MLSMessage: version and wire format.
+        rules.config.limits.check_message(2 + 2 + welcome.encoded_length())?;
+        Ok(Some(welcome))
     }
 }
 

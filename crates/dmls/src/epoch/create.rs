@@ -15,6 +15,7 @@ use crate::registry::{ExtensionType, ProtocolVersion};
 use crate::time::{Lifetime, Time};
 use crate::tree::{LeafIndex, LeafNode, LeafValidator, PrivateTree, RatchetTree};
 
+use super::join::check_own_support;
 use super::public::check_context_extensions;
 use super::{Epoch, Recipient, Rules};
 
@@ -90,9 +91,7 @@ pub(crate) fn create(
     let extensions = context_extensions(rules, &group_id, options)?;
     let lifetime = Lifetime::starting(now, rules.config.max_lifetime / 2);
     let (leaf, private) = identity.key_package_leaf(lifetime, rng)?;
-    if let Some(extension) = extensions.types().find(|t| !leaf.capabilities.supports_extension(*t)) {
-        return Err(Unsupported::Extension(extension).into());
-    }
+    check_own_support(&leaf.capabilities, &extensions)?;
     let epoch_secret = EpochSecret::random(&suite, rng);
     rules.config.log("leaf_encryption_priv", private.as_bytes());
     rules.config.log("epoch_secret", epoch_secret.as_bytes());

@@ -3,16 +3,17 @@
 use rand_core::CryptoRng;
 
 use crate::codec::Encode;
+use crate::crypto::KemOutput;
 use crate::error::{Error, Rule};
 use crate::framing::{AuthenticatedContent, Content, FramedContent, MlsMessage, PublicMessage, Sender};
 use crate::identity::Identity;
-use crate::key_schedule::{CommitSecret, EpochId, PskLookup, external_init_sender};
+use crate::key_schedule::{CommitSecret, EpochId, InitSecret, PskLookup, external_init_sender};
 use crate::message::{Commit, PreSharedKeyId, Proposal, ProposalOrRef};
 use crate::registry::WireFormat;
 use crate::tree::{LeafIndex, NewPath};
 
 use super::commit::log_committer_secrets;
-use super::join::find_by_signature_key;
+use super::join::{check_own_support, find_by_signature_key};
 use super::process::DerivedEpoch;
 use super::{CommitSummary, Committer, Epoch, Proposed, Rules, VerifiedGroupInfo};
 
@@ -34,7 +35,8 @@ pub(crate) struct ExternalJoin {
     pub summary: CommitSummary,
 }
 
-/// Joins by ourselves. A former self with the same signature key is removed on the way (resync).
+/// Joins by ourselves. A former self with the same signature key is removed on the way (resync). The GroupInfo is judged by
+/// now but for its external_pub; what else is wrong is what we ask for.
 pub(crate) fn join_external(
     rules: Rules<'_>,
     identity: &Identity,
@@ -43,12 +45,23 @@ pub(crate) fn join_external(
     psks: PskLookup<'_>,
     rng: &mut dyn CryptoRng,
 ) -> Result<ExternalJoin, Error> {
+    let external_pub = group_info.external_pub().ok_or(Rule::GroupInfoExternalPub)?;
+    let init = external_init_sender(&group_info.public().suite, external_pub, rng)
+        .map_err(|_| Rule::GroupInfoExternalPub)?;
+    make_commit(rules, identity, group_info, request, init, psks, rng).map_err(Error::refused)
+}
+
+fn make_commit(
+    rules: Rules<'_>,
+    identity: &Identity,
+    group_info: &VerifiedGroupInfo,
+    request: ExternalRequest,
+    (kem_output, init): (KemOutput, InitSecret),
+    psks: PskLookup<'_>,
+    rng: &mut dyn CryptoRng,
+) -> Result<ExternalJoin, Error> {
     let public = group_info.public();
     let suite = public.suite;
-    let external_pub = group_info.external_pub().ok_or(Rule::GroupInfoExternalPub)?;
-    let (kem_output, init) =
-        external_init_sender(&suite, external_pub, rng).map_err(|_| Rule::GroupInfoExternalPub)?;
-
     let mut proposals = vec![Proposal::ExternalInit(kem_output)];
     let former = find_by_signature_key(public, identity.signer().public());
     proposals.extend(former.map(Proposal::Remove));
@@ -70,6 +83,7 @@ pub(crate) fn join_external(
         rng,
     )
     .map_err(|error| public.too_many_members(error))?;
+    check_own_support(identity.capabilities(), &public.context.extensions)?;
     let provisional_context = public.provisional_context(&provisional, &path.tree);
     let update_path = path.encrypt(&suite, &provisional_context.to_bytes(), &[], rng)?;
     path.tree.check_credential_support()?;

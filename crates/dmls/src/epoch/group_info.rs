@@ -145,6 +145,8 @@ impl Epoch {
             signature: Default::default(),
         };
         group_info.sign(self.suite(), self.signer.private())?;
+        // MLSMessage: version and wire format.
+        rules.config.limits.check_message(2 + 2 + group_info.encoded_length())?;
         Ok(group_info)
     }
 }

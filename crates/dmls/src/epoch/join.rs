@@ -3,6 +3,7 @@
 use crate::codec::Decode;
 use crate::crypto::{Secret, Suite};
 use crate::error::{Error, Rule, Unsupported};
+use crate::extension::{Capabilities, Extensions};
 use crate::identity::OwnKeyPackage;
 use crate::key_schedule::PskLookup;
 use crate::message::{
@@ -43,7 +44,7 @@ pub(crate) fn join(
         .leaves()
         .find(|(_, leaf)| **leaf == own.key_package.leaf_node)
         .ok_or(Rule::WelcomeLeaf)?;
-    check_support(public, node)?;
+    check_own_support(&node.capabilities, &public.context.extensions)?;
     let private = PrivateTree::from_welcome(
         &suite,
         &public.tree,
@@ -93,11 +94,11 @@ fn check_psks(psks: &[PreSharedKeyId]) -> Result<(), Rule> {
     if successors > 1 { Err(Rule::WelcomePsk) } else { Ok(()) }
 }
 
-/// A joiner must support every extension of the group (RFC 9420 s13.4).
-fn check_support(public: &PublicEpoch, own: &crate::tree::LeafNode) -> Result<(), Error> {
-    let supported = own.capabilities.without_grease();
-    match public.context.extensions.types().find(|t| !supported.supports_extension(*t)) {
-        Some(extension) => Err(Unsupported::Extension(extension).into()),
+/// We must support every extension of the group (RFC 9420 s13.4), in truth: others take what we list as GREASE for supported (s13.5).
+pub(super) fn check_own_support(own: &Capabilities, extensions: &Extensions) -> Result<(), Unsupported> {
+    let supported = own.without_grease();
+    match extensions.types().find(|t| !supported.supports_extension(*t)) {
+        Some(extension) => Err(Unsupported::Extension(extension)),
         None => Ok(()),
     }
 }

@@ -150,10 +150,10 @@ impl Epoch {
         Ok(Outgoing { message: MlsMessage::PrivateMessage(message), advance: Some(advance) })
     }
 
-    /// Nobody with our limits would take a larger message.
+    /// A message as it travels.
     fn check_size(&self, config: &Config, message: usize) -> Result<(), Limit> {
         // MLSMessage: version and wire format; DMLSMessage: the epoch.
         let epoch = if config.schedule == KeySchedule::Dmls { self.id.encoded_length() } else { 0 };
-        if 2 + 2 + message + epoch > config.limits.message_size { Err(Limit::MessageSize) } else { Ok(()) }
+        config.limits.check_message(2 + 2 + message + epoch)
     }
 }

@@ -77,10 +77,19 @@ pub(crate) struct StoredProposal {
     pub sender: Sender,
     /// The place in the order of arrival.
     pub order: u32,
-    /// Of our own Update: the private key of the new leaf.
-    pub own_update: Option<Arc<HpkePrivateKey>>,
+    /// Of our own Update.
+    pub own_update: Option<OwnUpdate>,
     /// As it was sent, if it is public: for the delivery service that takes a commit which refers to it.
     pub message: Option<Vec<u8>>,
+}
+
+/// What an Update of ours brings into the epoch of a commit that takes it in.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnUpdate {
+    /// The private key of the new leaf.
+    pub encryption: Arc<HpkePrivateKey>,
+    /// What we sign with from then on, if that changes.
+    pub signer: Option<Arc<SignatureKeyPair>>,
 }
 
 impl Epoch {

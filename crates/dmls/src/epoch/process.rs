@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::codec::Encode;
-use crate::crypto::{HpkePrivateKey, ProposalRef, Secret, SignatureKeyPair, Suite, Tag};
+use crate::crypto::{ProposalRef, Secret, SignatureKeyPair, Suite, Tag};
 use crate::error::{Error, Rule};
 use crate::framing::{AuthenticatedContent, Content, Sender, Verified};
 use crate::key_schedule::{
@@ -17,7 +17,7 @@ use crate::message::{Commit, Proposal, ProposalOrRef};
 use crate::pprf::Puncture;
 use crate::tree::{LeafIndex, MergedPath, PrivateTree, RatchetTree, UpdatePath};
 
-use super::{CommitSummary, Committer, Epoch, Proposed, Provisional, PublicEpoch, Rules};
+use super::{CommitSummary, Committer, Epoch, OwnUpdate, Proposed, Provisional, PublicEpoch, Rules};
 
 /// Where a valid commit leads.
 #[derive(Debug)]
@@ -52,8 +52,8 @@ pub(crate) struct Transition<'c> {
 pub(crate) struct Checked<'a> {
     parent: &'a Epoch,
     rules: Rules<'a>,
-    /// The private key of our new leaf, if the commit holds an Update of ours.
-    own_update: Option<Arc<HpkePrivateKey>>,
+    /// Of ours, if the commit holds one.
+    own_update: Option<OwnUpdate>,
     pub transition: Transition<'a>,
 }
 
@@ -259,8 +259,8 @@ impl Epoch {
         Ok(Checked { parent: self, rules, own_update: self.own_update(&list), transition })
     }
 
-    /// The private key of our new leaf, if the list holds an Update of ours.
-    fn own_update(&self, list: &[Proposed<'_>]) -> Option<Arc<HpkePrivateKey>> {
+    /// The Update of ours that the list holds.
+    fn own_update(&self, list: &[Proposed<'_>]) -> Option<OwnUpdate> {
         list.iter()
             .filter(|p| {
                 matches!(p.proposal, Proposal::Update(_)) && p.sender == Sender::Member(self.own_leaf())
@@ -299,7 +299,8 @@ impl Checked<'_> {
     pub(crate) fn open_path(&self) -> Result<(PrivateTree, Option<Secret>), Rule> {
         let (parent, transition) = (self.parent, &self.transition);
         let (before, after) = (&parent.public().tree, &transition.provisional.tree);
-        let private = parent.private.after_proposals(before, after, self.own_update.clone());
+        let own_update = self.own_update.as_ref().map(|update| update.encryption.clone());
+        let private = parent.private.after_proposals(before, after, own_update);
         let Some(path) = &transition.path else { return Ok((private, None)) };
         let context = transition.provisional_context.to_bytes();
         let (private, secret) = path.decrypt(parent.suite(), &private, &context)?;
@@ -317,10 +318,11 @@ impl Checked<'_> {
         let last_path_secret = last_path_secret.as_ref();
         let (init, puncture) = self.init(last_path_secret)?;
         let commit = CommitSecret::derive(self.parent.suite(), last_path_secret);
-        let Self { parent, rules, transition, .. } = self;
+        let Self { parent, rules, transition, own_update } = self;
         let summary = transition.summary.clone();
         let keys = CommitKeys { private, commit, init, psk };
-        let epoch = transition.finish(rules, keys, parent.signer.clone(), commit_id)?;
+        let signer = own_update.and_then(|update| update.signer).unwrap_or_else(|| parent.signer.clone());
+        let epoch = transition.finish(rules, keys, signer, commit_id)?;
         Ok(ProcessedCommit::Child { epoch, summary, puncture })
     }
 

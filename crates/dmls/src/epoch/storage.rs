@@ -7,7 +7,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use crate::codec::{Decode, DecodeError, Encode, Reader};
-use crate::crypto::{Secret, SignatureKeyPair, Suite, Tag, to_secret_bytes};
+use crate::crypto::{CryptoError, HpkePrivateKey, Secret, SignatureKeyPair, Suite, Tag, to_secret_bytes};
 use crate::error::{Error, RecordsError};
 use crate::framing::Sender;
 use crate::key_schedule::{CommitId, EpochId, EpochSecrets, GroupContext, NextInit, SenderDataSecret};
@@ -15,7 +15,7 @@ use crate::message::{Proposal, ReInit};
 use crate::secret_tree::SecretTree;
 use crate::tree::{LeafIndex, PrivateTree, RatchetTree};
 
-use super::{Epoch, PublicEpoch, Reading, StoredProposal};
+use super::{Epoch, OwnUpdate, PublicEpoch, Reading, StoredProposal};
 
 const EPOCH: &str = "an epoch";
 
@@ -137,20 +137,53 @@ impl StoredProposal {
         to_secret_bytes(&[&self.proposal, &self.sender, &self.order, &self.own_update, &self.message])
     }
 
-    pub(crate) fn from_record(bytes: &[u8]) -> Result<Self, RecordsError> {
-        let decode = |r: &mut Reader<'_>| {
-            Ok(Self {
-                proposal: Proposal::decode(r)?,
-                sender: Sender::decode(r)?,
-                order: u32::decode(r)?,
-                own_update: Decode::decode(r)?,
-                message: Decode::decode(r)?,
-            })
-        };
+    pub(crate) fn from_record(suite: &Suite, bytes: &[u8]) -> Result<Self, RecordsError> {
+        const WHAT: &str = "a proposal";
         let mut r = Reader::new(bytes);
-        let malformed = |e| RecordsError::Malformed("a proposal", e);
-        let stored = decode(&mut r).map_err(malformed)?;
-        r.finish().map_err(malformed)?;
-        Ok(stored)
+        let mut decode = || -> Result<_, DecodeError> {
+            let proposal = Proposal::decode(&mut r)?;
+            let (sender, order) = (Sender::decode(&mut r)?, u32::decode(&mut r)?);
+            let own_update = Option::<StoredUpdate>::decode(&mut r)?;
+            let message = Decode::decode(&mut r)?;
+            r.finish()?;
+            Ok((Self { proposal, sender, order, own_update: None, message }, own_update))
+        };
+        let (stored, own_update) = decode().map_err(|e| RecordsError::Malformed(WHAT, e))?;
+        let own_update = own_update.map(|update| update.into_own_update(suite)).transpose();
+        Ok(Self { own_update: own_update.map_err(|_| RecordsError::Inconsistent(WHAT))?, ..stored })
+    }
+}
+
+impl Encode for OwnUpdate {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.encryption.encode(out);
+        self.signer.is_some().encode(out);
+        if let Some(signer) = &self.signer {
+            signer.private().encode(out);
+        }
+    }
+
+    fn encoded_length(&self) -> usize {
+        let signer = self.signer.as_ref().map_or(0, |signer| signer.private().encoded_length());
+        self.encryption.encoded_length() + 1 + signer
+    }
+}
+
+/// The same as it was stored, where the signature key lacks its public half.
+struct StoredUpdate {
+    encryption: HpkePrivateKey,
+    signer: Option<Secret>,
+}
+
+impl Decode for StoredUpdate {
+    fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self { encryption: Decode::decode(r)?, signer: Decode::decode(r)? })
+    }
+}
+
+impl StoredUpdate {
+    fn into_own_update(self, suite: &Suite) -> Result<OwnUpdate, CryptoError> {
+        let signer = self.signer.map(|signer| SignatureKeyPair::from_private(suite, signer)).transpose()?;
+        Ok(OwnUpdate { encryption: Arc::new(self.encryption), signer: signer.map(Arc::new) })
     }
 }

@@ -62,7 +62,7 @@ impl<'g> CommitBuilder<'g> {
     }
 
     /// Changes who we are: credential, signature key, capabilities and leaf extensions from the next epoch on. The commit itself is
-    /// still signed with the old key.
+    /// still signed with the old key. The identity must be of the group's suite ([`crate::Rule::LeafSuite`]).
     pub fn identity(mut self, identity: Identity) -> Self {
         self.identity = Some(identity);
         self
@@ -142,6 +142,9 @@ impl<'g> CommitBuilder<'g> {
         let Self { group, epoch, mut proposals, psks, references, authenticated_data, identity, omit_path } =
             self;
         group.check_member()?;
+        if let Some(identity) = &identity {
+            identity.check_suite(&group.suite)?;
+        }
         for psk in psks {
             proposals.push(Proposal::PreSharedKey(group.fresh_psk_id(psk, rng)));
         }

@@ -27,7 +27,7 @@ use super::tree_store::TreeStore;
 use super::{Group, GroupState, Joining, Network};
 
 /// The format of all records; a later one will say how it reads this one.
-pub(crate) const FORMAT: u16 = 2;
+pub(crate) const FORMAT: u16 = 3;
 
 /// The record of the group itself, after its format.
 struct GroupRecord {
@@ -334,7 +334,11 @@ impl Loader<'_> {
 
     fn proposals(&self, id: &EpochId) -> Result<BTreeMap<ProposalRef, StoredProposal>, RecordsError> {
         let stored = self.records.with_prefix([b"p", id.as_bytes()].concat());
-        stored.map(|(reference, bytes)| Ok((reference.into(), StoredProposal::from_record(bytes)?))).collect()
+        stored
+            .map(|(reference, bytes)| {
+                Ok((reference.into(), StoredProposal::from_record(&self.suite, bytes)?))
+            })
+            .collect()
     }
 }
 
@@ -382,6 +386,16 @@ impl Group {
     }
 
     /// Comes back from storage: all records that all changes of this group left behind.
+    ///
+    /// Records that were changed are refused, each by its checksum; and records that don't fit together: where one is missing that
+    /// others refer to - the group, an epoch that can be read, its init secret, secret tree, ratchet tree, a pending commit - or
+    /// one is left over. To keep the rest, as it was written last, is the store's task. What is not noticed:
+    ///
+    /// - A proposal, a resumption_psk, a Welcome, a removal, a held message, what the delivery service said (`p`, `s`, `w`, `x`, `h`,
+    ///   `f`, `b`, `y`) and an epoch of which only the name is left (`n`) stand for themselves: it is as if they had never come.
+    /// - An epoch of another group of which only the name is left is taken for one that led here once.
+    /// - An older value of a record, or older records altogether: a count or a digest would be as old as they are. Whoever sends then
+    ///   uses a key again. An own message that comes back shows it: [`Outcome::RolledBack`](crate::Outcome::RolledBack).
     pub fn load(records: &BTreeMap<Vec<u8>, Vec<u8>>, config: Config) -> Result<Self, Error> {
         let records = Records::new(records)?;
         let group: GroupRecord = records.formatted(Key::Group, "the group")?;

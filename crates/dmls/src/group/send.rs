@@ -5,16 +5,17 @@ use std::sync::Arc;
 use rand_core::CryptoRng;
 
 use crate::codec::Encode;
-use crate::crypto::{HpkePrivateKey, ProposalRef};
-use crate::epoch::StoredProposal;
+use crate::crypto::{ProposalRef, SignatureKeyPair};
+use crate::epoch::{OwnUpdate, StoredProposal};
 use crate::error::{Error, Limit, Usage};
 use crate::framing::{Content, MlsMessage, Sender};
+use crate::identity::Identity;
 use crate::key_package::KeyPackage;
 use crate::key_schedule::{EpochId, KeySchedule};
 use crate::message::{PreSharedKeyId, Proposal, Psk};
 use crate::registry::WireFormat;
 use crate::time::Time;
-use crate::tree::{LeafIndex, LeafPlace, new_update};
+use crate::tree::{LeafIndex, LeafNode, LeafPlace, new_update};
 
 use super::effect::Effect;
 use super::receive::next_proposal_order;
@@ -111,13 +112,38 @@ impl Group {
         rng: &mut dyn CryptoRng,
     ) -> Result<Step<'_, SentProposal>, Error> {
         let epoch = self.head_epoch();
-        let own = epoch.own_leaf();
-        let template = epoch.public().member(own)?.clone();
-        let place = LeafPlace { group_id: &self.group_id, leaf: own };
-        let (leaf, private) = new_update(&self.suite, place, template, epoch.signer.private(), rng)?;
-        let private = Arc::new(private);
+        let template = epoch.public().member(epoch.own_leaf())?.clone();
+        self.propose_leaf(template, None, now, rng)
+    }
+
+    /// The same, and changes who we are in every branch that commits it: credential, signature key, capabilities and leaf
+    /// extensions, as [`CommitBuilder::identity`](crate::CommitBuilder::identity) does for those who commit. Until then we sign
+    /// with the old key. The identity must be of the group's suite.
+    pub fn propose_identity(
+        &mut self,
+        identity: &Identity,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Step<'_, SentProposal>, Error> {
+        self.check_member()?;
+        identity.check_suite(&self.suite)?;
+        self.propose_leaf(identity.leaf_template(), Some(identity.signer().clone()), now, rng)
+    }
+
+    fn propose_leaf(
+        &mut self,
+        template: LeafNode,
+        signer: Option<Arc<SignatureKeyPair>>,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Step<'_, SentProposal>, Error> {
+        let epoch = self.head_epoch();
+        let place = LeafPlace { group_id: &self.group_id, leaf: epoch.own_leaf() };
+        let key = signer.as_ref().unwrap_or(&epoch.signer).private();
+        let (leaf, private) = new_update(&self.suite, place, template, key, rng)?;
         self.config.log("proposer_leaf_encryption_priv", private.as_bytes());
-        self.propose_with(Proposal::Update(Box::new(leaf)), Some(private), now, rng)
+        let update = OwnUpdate { encryption: Arc::new(private), signer };
+        self.propose_with(Proposal::Update(Box::new(leaf)), Some(update), now, rng)
     }
 
     /// Proposes to mix in a pre-shared key.
@@ -144,7 +170,7 @@ impl Group {
     fn propose_with(
         &mut self,
         proposal: Proposal,
-        own_update: Option<Arc<HpkePrivateKey>>,
+        own_update: Option<OwnUpdate>,
         now: Time,
         rng: &mut dyn CryptoRng,
     ) -> Result<Step<'_, SentProposal>, Error> {

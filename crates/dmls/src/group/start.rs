@@ -7,7 +7,7 @@ use rand_core::CryptoRng;
 use crate::codec::{Decode, Encode};
 use crate::config::Config;
 use crate::epoch::{self, CommitSummary, Epoch, ExternalRequest, NewGroupOptions, Rules};
-use crate::error::{Error, Limit, Rule, Usage};
+use crate::error::{Error, Rule, Usage};
 use crate::forks::{Edge, Vertex};
 use crate::framing::{MlsMessage, Sender};
 use crate::identity::{Identity, OwnKeyPackage};
@@ -80,9 +80,7 @@ pub struct ExternalJoinOptions<'a> {
 }
 
 fn decode(config: &Config, message: &[u8]) -> Result<MlsMessage, Error> {
-    if message.len() > config.limits.message_size {
-        return Err(Limit::MessageSize.into());
-    }
+    config.limits.check_message(message.len())?;
     Ok(MlsMessage::from_bytes(message)?)
 }
 
@@ -286,6 +284,7 @@ impl External {
         let lookup = PskLookup(&|id| joiner_psk(config, id));
         let rules = Rules::new(config, now);
         let suite = info.suite(rules)?;
+        identity.check_suite(&suite)?;
         let info = info.verify(rules, suite, options.ratchet_tree)?;
         let joined = epoch::join_external(rules, identity, &info, request, lookup, rng)?;
         let parent = options.epoch.or(joined.parent);
@@ -296,6 +295,7 @@ impl External {
         let Edge { commit, tag, .. } = edge_to(&joined.epoch);
         let edge = Edge::new(commit, tag, Sender::NewMemberCommit, removes);
         let message = wrap(joined.message, parent.as_ref());
+        config.limits.check_message(message.len())?;
         Ok(Self { message, parent, edge, commit: joined.summary, epoch: joined.epoch })
     }
 }

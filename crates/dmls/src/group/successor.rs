@@ -43,14 +43,12 @@ impl Group {
     /// Checks a group before it is joined (RFC 9420 s12.4.3.1): its Welcome must name [`Group::successor_psk`]; after a reinit, the parameters
     /// that it asked for and all of our members; of a branch, the same version and suite and none but our members.
     pub fn check_successor(&self, founding: &Founding) -> Result<(), Error> {
+        // A Welcome that names such a key leads to epoch 1, or we did not join.
         if founding.group().state.successor_of != Some(self.successor_psk()) {
             return Err(Rule::WelcomePsk.into());
         }
         let successor = founding.group();
         let (old, new) = (self.head_epoch().context(), successor.head_epoch().context());
-        if new.epoch != 1 {
-            return Err(Rule::WelcomePsk.into());
-        }
         let new_tree = &successor.head_epoch().public().tree;
         let follows = |predecessor: &crate::epoch::Member, leaf: &crate::tree::LeafNode| {
             self.config.authentication.is_successor(

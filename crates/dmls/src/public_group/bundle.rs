@@ -9,7 +9,7 @@ use crate::key_schedule::{CommitId, EpochId};
 use crate::registry::ExtensionType;
 use crate::tree::LeafIndex;
 
-use super::{PublicGroup, check_size};
+use super::PublicGroup;
 
 impl PublicGroup {
     /// Checks that the committer vouches for the child, and gives the name that it says the child has.
@@ -20,7 +20,7 @@ impl PublicGroup {
         committer: LeafIndex,
         child: &PublicEpoch,
     ) -> Result<EpochId, Error> {
-        check_size(&self.config, group_info)?;
+        self.config.limits.check_message(group_info.len())?;
         let MlsMessage::GroupInfo(info) = MlsMessage::from_bytes(group_info)? else {
             return Err(Rule::MessageKind.into());
         };
@@ -52,7 +52,7 @@ impl PublicGroup {
         let Some(welcome) = welcome else {
             return if added.is_empty() { Ok(()) } else { Err(Rule::BundleWelcome.into()) };
         };
-        check_size(&self.config, welcome)?;
+        self.config.limits.check_message(welcome.len())?;
         let MlsMessage::Welcome(welcome) = MlsMessage::from_bytes(welcome)? else {
             return Err(Rule::MessageKind.into());
         };

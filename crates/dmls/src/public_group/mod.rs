@@ -27,7 +27,7 @@ use crate::codec::Decode;
 use crate::config::Config;
 use crate::crypto::Suite;
 use crate::epoch::{CommitSummary, PublicEpoch, Rules};
-use crate::error::{Error, Limit, Rule};
+use crate::error::{Error, Rule};
 use crate::forks::{Edge, Forks, Vertex};
 use crate::framing::MlsMessage;
 use crate::group::{TreeStore, choice_in};
@@ -66,7 +66,7 @@ impl PublicGroup {
         ratchet_tree: Option<&[u8]>,
         config: Config,
     ) -> Result<PublicFounding, Error> {
-        check_size(&config, group_info)?;
+        config.limits.check_message(group_info.len())?;
         let message = MlsMessage::from_bytes(group_info)?;
         let rules = Rules::received(&config);
         let MlsMessage::GroupInfo(info) = &message else { return Err(Rule::MessageKind.into()) };
@@ -120,10 +120,6 @@ impl PublicNode {
         let (number, choice) = (self.epoch.context.epoch, choice_in(&self.epoch));
         Vertex::new(parent, number, edge, choice, self)
     }
-}
-
-fn check_size(config: &Config, message: &[u8]) -> Result<(), Limit> {
-    if message.len() > config.limits.message_size { Err(Limit::MessageSize) } else { Ok(()) }
 }
 
 impl fmt::Debug for PublicGroup {

@@ -14,7 +14,7 @@ use crate::key_schedule::{CommitId, EpochId};
 use crate::message::{Commit, ProposalOrRef};
 
 use super::step::Effect;
-use super::{PublicChild, PublicGroup, PublicNode, PublicProposal, PublicStep, StagedCommit, check_size};
+use super::{PublicChild, PublicGroup, PublicNode, PublicProposal, PublicStep, StagedCommit};
 
 /// How a commit comes.
 #[derive(Clone, Copy)]
@@ -131,7 +131,7 @@ impl PublicGroup {
 
     /// A PublicMessage as it travels, with its header. Handshake messages that are encrypted can't be followed.
     fn open_message(&self, message: &[u8]) -> Result<(PublicMessage, Option<EpochId>), Error> {
-        check_size(&self.config, message)?;
+        self.config.limits.check_message(message.len())?;
         match decode_message(self.config.schedule, self.suite.nh(), message)? {
             (MlsMessage::PublicMessage(message), header) => Ok((*message, header)),
             _ => Err(Rule::MessageKind.into()),

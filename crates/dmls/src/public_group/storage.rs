@@ -1,5 +1,8 @@
 //! An observer in storage: what its records look like, and how it comes back.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use crate::codec::{Encode, wire_struct};

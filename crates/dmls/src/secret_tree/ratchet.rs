@@ -30,11 +30,11 @@ pub(crate) struct RatchetLimits {
 /// How many messages a sender encrypts with one ratchet, in one epoch.
 ///
 /// "During each epoch, senders MUST NOT encrypt more data than permitted by the security bounds of the AEAD scheme used"
-/// (RFC 9420 s15.2). Each key encrypts one message, so the bound is that for many keys: for AES-GCM it grows with the
-/// blocks under all keys times the most blocks under any one key, over 2^127. A message has at most 2^26 blocks (a
-/// vector of MLS ends at 2^30 bytes): with 2^24 messages an attacker's advantage stays below 2^(24 + 26 + 26 - 127) =
-/// 2^-51, with the default `Limits::message_size` far below. Of the receiver nothing is asked: it can't tell what others
-/// encrypted.
+/// (RFC 9420 s15.2). Each key encrypts one message, so the bound is that for many keys: for AES-GCM `q L B / 2^127`
+/// (draft-irtf-cfrg-aead-limits-10 s6.1.2), q messages under all keys, L blocks in the longest, B blocks under any one key: B = L. A
+/// message has at most L = 2^26 (a vector of MLS ends at 2^30 bytes): with 2^24 messages an attacker's advantage stays below
+/// 2^(24 + 26 + 26 - 127) = 2^-51, with the default `Limits::message_size` below 2^-63 (DESIGN s3.6). Of the receiver nothing is asked:
+/// it can't tell what others encrypted.
 const MAX_SENT: u32 = 1 << 24;
 
 /// The key and nonce of one message. The nonce still lacks the reuse guard (RFC 9420 s6.3.1).

@@ -12,7 +12,7 @@ use crate::group::Outcome;
 use crate::identity::Identity;
 use crate::key_schedule::PskLookup;
 use crate::message::{Commit, PreSharedKeyId, Proposal, ProposalOrRef, Psk, ReInit, ResumptionPskUsage};
-use crate::registry::{ExtensionType, ProtocolVersion, WireFormat};
+use crate::registry::{CipherSuite, ExtensionType, ProtocolVersion, WireFormat};
 use crate::time::Lifetime;
 
 refusals! { RULES:
@@ -88,6 +88,15 @@ refusals! { RULES:
         world.refused_commit([proposal])
     };
     psk_is_unknown => PskUnknown, |world| world.refused_commit([psk()]);
+    more_psks_than_can_be_counted => PskCount, |world| {
+        let psk = |n: u32| {
+            let psk_nonce = [&[0; 28][..], &n.to_be_bytes()].concat();
+            Proposal::PreSharedKey(PreSharedKeyId { psk: Psk::External(b"psk".to_vec()), psk_nonce })
+        };
+        // With one less, it is that nobody has the key.
+        assert_eq!(world.refused_commit((1..1 << 16).map(psk)), Rule::PskUnknown.into());
+        world.refused_commit((0..1 << 16).map(psk))
+    };
     group_ended => GroupEnded, |world| {
         let Proposal::ReInit(reinit) = reinit(world, ProtocolVersion::MLS10) else { unreachable!("a reinit") };
         let sent = world.mallory.commit().reinit(reinit).stage(NOW, &mut world.rng).unwrap().apply_unsaved();
@@ -99,6 +108,27 @@ refusals! { RULES:
         assert_eq!(world.refused(&waiting), Rule::GroupEnded.into());
         world.refused_commit([])
     };
+}
+
+/// An identity is of one suite, and takes part in groups of no other.
+#[test]
+fn who_we_are_is_of_the_groups_suite() {
+    let mut world = World::new();
+    let info = world.mallory.head().group_info(NOW).unwrap();
+    let refused = Err(Error::Refused(Rule::LeafSuite));
+    // With a signature key of the same kind, and of another.
+    for suite in [CipherSuite::X25519_CHACHA20, CipherSuite::P256_AES128] {
+        let suite = world.config.provider.suite(suite).unwrap();
+        let another = Identity::generate(suite, Credential::basic("alice"), &mut world.rng).unwrap();
+        let rng = &mut world.rng;
+        let committed = world.alice.commit().identity(another.clone()).stage(NOW, rng).map(drop);
+        assert_eq!(committed, refused);
+        assert_eq!(world.alice.propose_identity(&another, NOW, rng).map(drop), refused);
+        assert_eq!(world.alice.rejoin(&another, &info, Default::default(), NOW, rng).map(drop), refused);
+        let config = world.config.clone();
+        let joined = crate::Group::join_external(&another, &info, Default::default(), config, NOW, rng);
+        assert_eq!(joined.map(drop), refused);
+    }
 }
 
 fn psk() -> Proposal {

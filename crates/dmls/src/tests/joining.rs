@@ -1,14 +1,19 @@
 //! Welcome and GroupInfo (RFC 9420 s12.4.3).
 
+use std::collections::BTreeMap;
+
+use rand_chacha::ChaCha20Rng;
+
 use super::refusals;
-use super::world::{BOB, MALLORY, NOW, World};
+use super::world::{BOB, MALLORY, NOW, World, records};
 use crate::codec::{Encode, Reader, encode_vector};
+use crate::config::{Config, Limits};
 use crate::credential::Credential;
 use crate::crypto::Secret;
 use crate::epoch::NewGroupOptions;
-use crate::error::{Error, Rule, Unsupported};
-use crate::extension::Extensions;
-use crate::group::Group;
+use crate::error::{Error, Limit, Rule, Unsupported};
+use crate::extension::{Capabilities, Extensions};
+use crate::group::{ExternalJoinOptions, Group};
 use crate::identity::{Identity, OwnKeyPackage};
 use crate::message::{GroupInfo, GroupSecrets, PreSharedKeyId, Proposal, Psk, ResumptionPskUsage};
 use crate::registry::{CipherSuite, CredentialType, ExtensionType, ProtocolVersion};
@@ -254,6 +259,90 @@ fn unknown_extensions_of_a_group_info_are_ignored() {
     world.join_external(info).unwrap();
     let (own, welcome) = world.forged_invitation(None, |_, info| info.extensions.set(UNKNOWN, vec![1]));
     world.join(&own, welcome).unwrap();
+}
+
+/// "representations of a client's own capabilities MUST NOT contain GREASE values" (s13.5): who joins does not take its own for support,
+/// as all others do.
+#[test]
+fn our_grease_is_no_support() {
+    let mut world = World::new();
+    const GREASE: ExtensionType = ExtensionType(0x0a0a);
+    let greased = |identity: &Identity| {
+        let capabilities = identity.capabilities().clone();
+        let extensions = [&capabilities.extensions[..], &[GREASE]].concat();
+        identity.clone().with_capabilities(Capabilities { extensions, ..capabilities })
+    };
+    let [alice, eve] = ["alice", "eve"].map(|name| {
+        greased(&Identity::generate(world.suite(), Credential::basic(name), &mut world.rng).unwrap())
+    });
+    let rng = &mut world.rng;
+    let unsupported = Err(Unsupported::Extension(GREASE).into());
+    let mut extensions = Extensions::new();
+    extensions.set(GREASE, Vec::new());
+    let options = NewGroupOptions { extensions, ..NewGroupOptions::default() };
+    let created = Group::create(&alice, options, world.config.clone(), NOW, rng).map(drop);
+    assert_eq!(created, unsupported);
+
+    // She brings it in later.
+    let group = Group::create(&alice, NewGroupOptions::default(), world.config.clone(), NOW, rng);
+    let mut group = group.unwrap().apply_unsaved();
+    let mut extensions = group.head().context_extensions().unwrap().clone();
+    extensions.set(GREASE, Vec::new());
+    let step = group.commit().extensions(extensions).stage_confirmed(NOW, rng).unwrap();
+    drop(step.apply_unsaved());
+    let info = group.head().group_info(NOW).unwrap();
+    let own = eve.key_package(Lifetime::starting(NOW, 1000), rng).unwrap();
+    let step = group.commit().add(own.key_package().clone()).stage_confirmed(NOW, rng).unwrap();
+    let welcome = step.apply_unsaved().epoch.welcome.unwrap();
+    assert_eq!(Group::join(&own, &welcome, None, world.config.clone(), NOW).map(drop), unsupported);
+    let joined = Group::join_external(&eve, &info, Default::default(), world.config.clone(), NOW, rng);
+    assert_eq!(joined.map(drop), unsupported);
+}
+
+/// GroupInfos, Welcomes and external commits of ours: whoever has our limits would refuse a larger one.
+#[test]
+fn what_nobody_would_take_is_not_made() {
+    let mut world = World::new();
+    let key_package = world.key_package();
+    let info = world.alice.head().group_info(NOW).unwrap();
+    let commit = {
+        let step = world.alice.commit().add(key_package.key_package().clone());
+        step.stage(NOW, &mut world.rng).unwrap().apply_unsaved()
+    };
+    let before = records(&world.alice);
+    let epoch = world.alice.confirm(&commit.id).unwrap().apply_unsaved();
+    let limited = |size: usize, records: &BTreeMap<Vec<u8>, Vec<u8>>| {
+        let config =
+            Config { limits: Limits { message_size: size, ..Limits::default() }, ..world.config.clone() };
+        (Group::load(records, config.clone()).unwrap(), config)
+    };
+    let too_large = Err(Error::Limit(Limit::MessageSize));
+
+    let (alice, _) = limited(info.len(), &before);
+    assert_eq!(alice.head().group_info(NOW).map(|info| info.len()), Ok(info.len()));
+    let (alice, _) = limited(info.len() - 1, &before);
+    assert_eq!(alice.head().group_info(NOW).map(drop), too_large);
+
+    // A Welcome holds a GroupInfo, and more than it; the commit itself is smaller here.
+    let welcome = epoch.welcome.unwrap().len();
+    assert!(commit.message.len() < welcome);
+    for (size, expected) in [(welcome, Ok(())), (welcome - 1, too_large.clone())] {
+        let mut group = limited(size, &before).0;
+        let add = group.commit().add(key_package.key_package().clone());
+        assert_eq!(add.stage(NOW, &mut world.rng).map(drop), expected);
+    }
+
+    // An external commit is larger than the GroupInfo that leads to it, if so much travels with it.
+    let join = |data: usize, size: usize, rng: &mut ChaCha20Rng| {
+        let options = ExternalJoinOptions { authenticated_data: vec![7; data], ..Default::default() };
+        let config = limited(size, &before).1;
+        let founding = Group::join_external(&world.eve, &info, options, config, NOW, rng)?;
+        Ok(founding.commit().unwrap().len())
+    };
+    let rng = &mut world.rng;
+    let size = join(10_000, usize::MAX, rng).unwrap();
+    assert_eq!(join(10_000, size, rng), Ok(size));
+    assert_eq!(join(10_000, size - 1, rng).map(drop), too_large);
 }
 
 /// Who creates a group supports its extensions (s11), and is one whom others accept.

@@ -1,13 +1,18 @@
 //! Leaves, key packages, trees and update paths (RFC 9420 s7, s10), wherever they come in: as a member's Add, Update and commit, by
 //! an external commit, in the tree of a group that is joined.
 
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng;
+
 use super::refusals;
 use super::world::{ALICE, BOB, MALLORY, NOW, World, commit};
 use crate::codec::Encode;
 use crate::credential::Credential;
 use crate::crypto::HpkePublicKey;
 use crate::error::Error;
+use crate::framing::MlsMessage;
 use crate::group::Outcome;
+use crate::key_package::KeyPackage;
 use crate::message::Proposal;
 use crate::registry::{CipherSuite, CredentialType, ExtensionType, ProtocolVersion};
 use crate::time::{Lifetime, Time};
@@ -177,6 +182,45 @@ refusals! { RULES:
     };
 }
 
+/// A path secret that decrypts, and is none.
+#[test]
+fn path_secret_of_another_length() {
+    let refused = refused_path_secret(&mut World::new(), &[7; 31]);
+    assert_eq!(refused, crate::error::Rule::PathSecret.into());
+}
+
+/// One that decrypts, and leads to other keys than those of the path.
+#[test]
+fn path_secret_of_another_path() {
+    let refused = refused_path_secret(&mut World::new(), &[7; 32]);
+    assert_eq!(refused, crate::error::Rule::PathSecretKey.into());
+}
+
+/// Mallory takes Bob's signature key for her own, which he lends her.
+#[test]
+fn signature_key_of_another_in_a_path() {
+    let mut world = World::new();
+    let signer = world.bob.signer.clone();
+    let forged = world.path_commit_by(signer.private(), |path, _| {
+        path.leaf_node.signature_key = signer.public().clone();
+    });
+    assert_eq!(world.refused(&forged), crate::error::Rule::DuplicateSignatureKey.into());
+}
+
+/// Mallory seals something else for Alice, for the same tree and so that it decrypts.
+fn refused_path_secret(world: &mut World, secret: &[u8]) -> Error {
+    let (suite, signer) = (world.suite(), world.mallory.head_epoch().signer.clone());
+    let alice = world.mallory.head_epoch().public().member(ALICE).unwrap().encryption_key.clone();
+    let mut rng = ChaCha20Rng::seed_from_u64(1);
+    let forged = world.path_commit_by(signer.private(), |path, context| {
+        let context = context.to_bytes();
+        let sealed = suite.encrypt_with_label(&alice, "UpdatePathNode", &context, secret, &mut rng).unwrap();
+        // Alice is beside her.
+        path.nodes[0].encrypted_path_secret = vec![sealed];
+    });
+    world.refused(&forged)
+}
+
 /// 32 bytes that nothing can be encrypted to.
 fn no_key() -> HpkePublicKey {
     vec![0; 32].into()
@@ -270,6 +314,19 @@ fn leaf_of_another_place() {
     let place = LeafPlace { group_id: b"another", leaf: MALLORY };
     leaf.sign(&world.suite(), world.mallory_key(), place).unwrap();
     assert_eq!(world.refused_proposal(Proposal::Update(leaf)), refused);
+}
+
+/// "The client MUST verify that the `version` field of the KeyPackage has the same value" as its message (s10).
+#[test]
+fn key_package_of_another_version_than_its_message() {
+    let mut world = World::new();
+    let mut key_package = world.key_package().key_package().clone();
+    let read = |key_package: &KeyPackage| {
+        KeyPackage::from_message(&MlsMessage::KeyPackage(Box::new(key_package.clone())).to_bytes())
+    };
+    assert_eq!(read(&key_package).as_ref(), Ok(&key_package));
+    key_package.version = ProtocolVersion(2);
+    assert_eq!(read(&key_package), Err(crate::error::Rule::KeyPackageVersion.into()));
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn the_ruleset_decides_about_external_joins() {
     assert_eq!(joined.unwrap_err(), Rule::GroupInfoExternalPub.into());
     let mut world = World::ruled(Ruleset::default());
     let joined = world.join_external(group_info(&world.alice));
-    assert_eq!(joined.unwrap_err(), Rule::ExternalJoins.into());
+    assert_eq!(joined.unwrap_err(), Error::Refused(Rule::ExternalJoins));
 
     // An earlier self is removed, and all is well.
     let signer = world.mallory.head_epoch().signer.duplicate();
@@ -191,7 +191,7 @@ fn the_ruleset_bounds_the_tree_and_limits_do_not() {
     // The path of another external joiner makes the tree too large.
     world.eve = Identity::generate(world.suite(), Credential::basic("frank"), &mut world.rng).unwrap();
     let joined = world.join_external(group_info(&world.alice));
-    assert_eq!(joined.unwrap_err(), Rule::Members.into());
+    assert_eq!(joined.unwrap_err(), Error::Refused(Rule::Members));
 }
 
 #[test]

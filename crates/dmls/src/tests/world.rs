@@ -17,7 +17,7 @@ use crate::framing::{AuthenticatedContent, Content, FramedContent, MlsMessage, P
 use crate::group::{CommitBuilder, DmlsMessage, Group, Outcome};
 use crate::identity::{Identity, OwnKeyPackage};
 use crate::key_package::KeyPackage;
-use crate::key_schedule::PskLookup;
+use crate::key_schedule::{GroupContext, PskLookup};
 use crate::message::{
     Commit, EncryptedGroupSecrets, GroupInfo, GroupSecrets, Proposal, ProposalOrRef, Welcome, WelcomeKeys,
 };
@@ -37,7 +37,9 @@ const NEEDS_MEMBERSHIP: &[Rule] = &[
     Rule::MembershipTag,
     Rule::ConfirmationTag,
     Rule::PskUnknown,
+    Rule::PskCount,
     Rule::PathSecret,
+    Rule::PathSecretKey,
     Rule::ExternalInitPlace,
     Rule::EpochHeader,
 ];
@@ -321,14 +323,31 @@ impl World {
 
     /// Mallory's commit with a path, changed.
     pub(super) fn path_commit(&mut self, change: impl FnOnce(&mut UpdatePath)) -> Vec<u8> {
-        let staged = self.mallory.commit().stage(NOW, &mut self.rng).unwrap().outcome().message.clone();
-        let MlsMessage::PublicMessage(mut sent) = DmlsMessage::from_bytes(&staged).unwrap().message else {
-            unreachable!("handshakes are public here")
+        let signer = self.mallory.head_epoch().signer.clone();
+        self.path_commit_by(signer.private(), |path, _| change(path))
+    }
+
+    /// The same, its leaf signed with any key. The change sees the provisional GroupContext, for which path secrets are sealed.
+    pub(super) fn path_commit_by(
+        &mut self,
+        leaf_key: &SignaturePrivateKey,
+        change: impl FnOnce(&mut UpdatePath, &GroupContext),
+    ) -> Vec<u8> {
+        let parent = self.mallory.head_epoch().context().clone();
+        // Another Mallory sees where it leads.
+        let mut other = Group::load(&records(&self.mallory), self.config.clone()).unwrap();
+        let staged = other.commit().stage(NOW, &mut self.rng).unwrap().apply_unsaved();
+        other.confirm(&staged.id).unwrap().apply_unsaved();
+        let context = GroupContext {
+            confirmed_transcript_hash: parent.confirmed_transcript_hash,
+            ..other.head_epoch().context().clone()
         };
+        let message = DmlsMessage::from_bytes(&staged.message).unwrap().message;
+        let MlsMessage::PublicMessage(mut sent) = message else { unreachable!("handshakes are public here") };
         let Content::Commit(commit) = &mut sent.content.content else { unreachable!("it is a commit") };
         let path = commit.path.as_mut().unwrap();
-        change(path);
-        self.sign_leaf(&mut path.leaf_node, MALLORY, self.mallory_key());
+        change(path, &context);
+        self.sign_leaf(&mut path.leaf_node, MALLORY, leaf_key);
         let message = self.public(self.signed(WireFormat::PUBLIC_MESSAGE, sent.content, self.mallory_key()));
         self.wrap(MlsMessage::PublicMessage(Box::new(message)))
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::codec::{Decode, Encode};
 use crate::config::Config;
 use crate::crypto::{HpkePrivateKey, Secret, SignatureKeyPair, Suite};
-use crate::epoch::{CommitKeys, Epoch, Rules, StoredProposal, Transition, resolve};
+use crate::epoch::{CommitKeys, Epoch, OwnUpdate, Rules, StoredProposal, Transition, resolve};
 use crate::error::{Error, RecordsError, Rule};
 use crate::forks::Edge;
 use crate::framing::{Content, MlsMessage};
@@ -177,7 +177,8 @@ impl Group {
             proposal: proposal.clone(),
             sender: content.content.sender,
             order: next_proposal_order(epoch),
-            own_update: leaf.map(|leaf| Arc::new(HpkePrivateKey(leaf))),
+            own_update: leaf
+                .map(|leaf| OwnUpdate { encryption: Arc::new(HpkePrivateKey(leaf)), signer: None }),
             message: matches!(message, MlsMessage::PublicMessage(_)).then(|| message.to_bytes()),
         };
         let id = epoch.id.clone();
