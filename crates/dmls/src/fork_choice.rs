@@ -283,17 +283,18 @@ mod tests {
             from != to
                 && commits[to].committer.map_or(!removes.is_empty(), |committer| removes.contains(&committer))
         };
-        let mut leads = vec![vec![false; commits.len()]; commits.len()];
-        for from in 0..commits.len() {
-            let mut open = vec![from];
+        let reached = |from: usize| {
+            let (mut reached, mut open) = (vec![false; commits.len()], vec![from]);
             while let Some(at) = open.pop() {
                 for to in (0..commits.len()).filter(|to| points_at(at, *to)) {
-                    if !std::mem::replace(&mut leads[from][to], true) {
+                    if !std::mem::replace(&mut reached[to], true) {
                         open.push(to);
                     }
                 }
             }
-        }
+            reached
+        };
+        let leads: Vec<_> = (0..commits.len()).map(reached).collect();
         let is_unbeaten = |at: usize| (0..commits.len()).all(|from| !leads[from][at] || leads[at][from]);
         let unbeaten = (0..commits.len()).filter(|at| is_unbeaten(*at));
         unbeaten

@@ -5,7 +5,7 @@ use dmls::{Config, Error, Group, Held, Level, Limit, Limits, NewEpoch, Outcome, 
 
 use super::common::{Client, NOW, SPLIT, WHOLE, config, identity, key_package, public_config, rng};
 use super::loading::crc32;
-use super::{advance, new_epoch, pair, rivals, tag_of, trio, with_header};
+use super::{advance, new_epoch, pair, permutations, rivals, tag_of, trio, with_header};
 
 /// The quotas of a group are in its ruleset.
 fn limited(limits: Limits) -> Config {
@@ -334,15 +334,6 @@ fn a_silent_member_does_not_make_the_graph_grow_for_ever() {
         evicted.contains(&(first, Why::Limit)),
         "the end that the silent ones may be at went, and it was told"
     );
-}
-
-fn permutations<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
-    let Some((first, rest)) = items.split_first() else { return vec![Vec::new()] };
-    let insert = |order: Vec<T>, place| [&order[..place], &[first.clone()], &order[place..]].concat();
-    permutations(rest)
-        .into_iter()
-        .flat_map(|order| (0..items.len()).map(move |place| insert(order.clone(), place)))
-        .collect()
 }
 
 /// A group whose members are compared by whom they remove, and may have so many commits of an epoch.

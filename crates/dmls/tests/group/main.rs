@@ -59,6 +59,22 @@ fn rivals(by: &mut Client, epoch: &EpochId, count: usize, rng: &mut ChaCha20Rng)
     all
 }
 
+/// All orders of some things.
+fn permutations<T: Copy>(items: &[T]) -> Vec<Vec<T>> {
+    if items.is_empty() {
+        return vec![Vec::new()];
+    }
+    let mut all = Vec::new();
+    for (place, first) in items.iter().enumerate() {
+        let rest = [&items[..place], &items[place + 1..]].concat();
+        for mut order in permutations(&rest) {
+            order.insert(0, *first);
+            all.push(order);
+        }
+    }
+    all
+}
+
 fn new_epoch(outcome: Outcome) -> NewEpoch {
     match outcome {
         Outcome::Commit(new) => *new,

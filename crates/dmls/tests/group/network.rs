@@ -3,7 +3,7 @@
 use dmls::{Error, Level, Limit, Limits, Network, Outcome, SentCommit, Stranded, Why};
 
 use super::common::{Client, NOW, SPLIT, WHOLE, config, public_config, rng};
-use super::{advance, new_epoch, pair, rivals, tag_of, trio};
+use super::{advance, new_epoch, pair, permutations, rivals, tag_of, trio};
 
 /// What happens to a client, in some order.
 #[derive(Clone, Copy, Debug)]
@@ -42,21 +42,6 @@ impl Event<'_> {
         }
         client.restart();
     }
-}
-
-fn permutations<T: Copy>(items: &[T]) -> Vec<Vec<T>> {
-    if items.is_empty() {
-        return vec![Vec::new()];
-    }
-    let mut all = Vec::new();
-    for (place, first) in items.iter().enumerate() {
-        let rest = [&items[..place], &items[place + 1..]].concat();
-        for mut order in permutations(&rest) {
-            order.insert(0, *first);
-            all.push(order);
-        }
-    }
-    all
 }
 
 /// Two commits of one epoch by different members, the loser first.

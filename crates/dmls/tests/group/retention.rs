@@ -208,7 +208,7 @@ fn nothing_goes_before_it_is_told_where_a_server_tells() {
 #[test]
 fn newcomers_are_waited_for_also_when_there_are_more_than_the_graph_names() {
     let rng = &mut rng(7);
-    let (mut a, mut b) =
+    let (mut a, b) =
         pair(&Config { retention: ruled(RetentionRule::AllCommitted, 0).retention, ..config() }, 7);
     let start = b.head();
     let many: Vec<_> = (0..70).map(|n| key_package(&identity(&format!("n{n}"), rng), rng)).collect();
