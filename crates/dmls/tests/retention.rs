@@ -295,7 +295,9 @@ fn who_keeps_to_the_rule_misses_nothing() {
         for late_epochs in [0, 4] {
             let sum = histories(&format!("{name}, late {late_epochs}"), cases(), manner(rule, late_epochs));
             assert_eq!(sum.violated, 0);
-            assert!(sum.kept < all.kept / 2.0, "more than half are kept");
+            // The ends of branches that lost are kept for late messages.
+            let part = if late_epochs == 0 { 0.5 } else { 0.6 };
+            assert!(sum.kept < all.kept * part, "too much is kept");
         }
     }
 }

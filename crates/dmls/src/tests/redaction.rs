@@ -170,7 +170,8 @@ impl KeyLog for EpochSecrets {
 fn no_confirmation_key_is_kept() {
     let mut rng = ChaCha20Rng::seed_from_u64(44);
     let log = Arc::new(EpochSecrets::default());
-    let config = Config { key_log: Some(log.clone()), ..Config::new(AcceptAnyCredential) };
+    let (key_log, retention) = (Some(log.clone()), Retention::while_told());
+    let config = Config { key_log, retention, ..Config::new(AcceptAnyCredential) };
     let suite = config.provider.suite(CipherSuite::X25519_AES128).unwrap();
     let alice = Identity::generate(suite, Credential::basic("alice"), &mut rng).unwrap();
     let founding = Group::create(&alice, NewGroupOptions::default(), config, NOW, &mut rng).unwrap();
