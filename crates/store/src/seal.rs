@@ -1,8 +1,9 @@
 //! What stands in the file: sealed values under blinded names.
 //!
 //! ```text
-//! name   = space[8] || key[16]      of a table:   both keyed hashes
-//!        = space[8] || order[8]     of a log:     the order in the clear, big-endian
+//! name   = space[8] || key[16]                 of a table:  keyed hashes
+//!        = space[8] || epoch[4] || key[12]     of a group:  the same, and what belongs to one epoch stands together
+//!        = space[8] || order[8]                of a log:    the order in the clear, big-endian
 //!
 //! sealed = nonce[24] || XChaCha20-Poly1305(value key, nonce, aad = "dmls-store 1" || name, plain)
 //! plain  = key length[4] || value length[4] || key || value || zeros, up to the size of a slot
@@ -23,6 +24,8 @@ use crate::key::ProfileKey;
 
 const SPACE: usize = 8;
 const KEY: usize = 16;
+/// Of the key's bytes: those of its epoch.
+const EPOCH: usize = 4;
 const NONCE: usize = 24;
 const TAG: usize = 16;
 const LENGTHS: usize = 8;
@@ -97,6 +100,17 @@ impl Sealer {
     pub(crate) fn name(&self, space: SpaceName, key: &[u8]) -> Name {
         let hash: [u8; KEY] = self.hash(&[b"key", &space.0, key]);
         Name([&space.0[..], &hash].concat())
+    }
+
+    /// The name of a group's record. A commit writes some twenty records of two epochs: together they are two or three pages of
+    /// SQLite's, scattered they would be twenty.
+    pub(crate) fn record_name(&self, space: SpaceName, key: &[u8]) -> Name {
+        let mut name = self.name(space, key);
+        // `letter || epoch[at least 32] || place`; with other keys it does no harm.
+        let epoch = key.get(1..).map_or(key, |rest| rest.get(..32).unwrap_or(rest));
+        let epoch: [u8; EPOCH] = self.hash(&[b"epoch", &space.0, epoch]);
+        name.0[SPACE..SPACE + EPOCH].copy_from_slice(&epoch);
+        name
     }
 
     fn hash<const N: usize>(&self, parts: &[&[u8]]) -> [u8; N] {

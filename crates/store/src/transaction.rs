@@ -83,9 +83,10 @@ impl<'p> Transaction<'p> {
     fn write_records(&mut self, id: &[u8], changes: &Changes) -> Result<(), Error> {
         let space = Kind::Group.of_group(&self.sealer, id);
         for (key, value) in changes.iter() {
+            let name = self.sealer.record_name(space, key);
             match value {
-                Some(value) => self.put_in(space, key, value)?,
-                None => self.delete_in(space, key)?,
+                Some(value) => self.put_name(&name, key, value)?,
+                None => self.delete_name(&name)?,
             }
         }
         Ok(())

@@ -130,7 +130,9 @@ fn nothing_of_a_deleted_row_is_left() {
     let mut history = History::new();
     for round in 0..40 {
         history.step(40, if round < 8 { 0 } else { 45 });
-        assert_eq!(history.remnants(), 0, "round {round}");
+        if round % 8 == 7 {
+            assert_eq!(history.remnants(), 0, "round {round}");
+        }
     }
     let now = rows(history.directory.path());
     assert!(history.ever.len() > now.len() + 1_000, "too little was deleted for a test");
@@ -214,4 +216,29 @@ fn an_old_passphrase_is_gone_from_the_file() {
     assert_eq!(found(history.directory.path(), [&old].into_iter()).len(), 1);
     history.profile.change_key(&dmls_store::Key::random([9; 32]), &mut rng(5)).unwrap();
     assert_eq!(found(history.directory.path(), [&old].into_iter()).len(), 0);
+}
+
+/// Names are hashes. They are not looked after as values are, but SQLite overwrites what it deletes.
+#[test]
+fn the_name_of_a_deleted_record_is_overwritten() {
+    let mut history = History::new();
+    let names = |directory: &Path| -> BTreeSet<Vec<u8>> {
+        let copy = tempfile::tempdir().unwrap();
+        std::fs::copy(directory.join("profile.db"), copy.path().join("db")).unwrap();
+        let database = rusqlite::Connection::open(copy.path().join("db")).unwrap();
+        let mut statement = database.prepare("SELECT name FROM record").unwrap();
+        let names = statement.query_map([], |row| row.get(0)).unwrap();
+        names.map(Result::unwrap).collect()
+    };
+    // The second one replaces, so that it ends with a checkpoint.
+    for value in [b"value", b"other"] {
+        history.profile.transaction(|tx| tx.put(TABLE, b"key", value)).unwrap();
+    }
+    let before = names(history.directory.path());
+    history.profile.transaction(|tx| tx.delete(TABLE, b"key")).unwrap();
+    let gone: Vec<_> = before.difference(&names(history.directory.path())).cloned().collect();
+    assert_eq!(gone.len(), 1);
+    for (name, file) in files(history.directory.path()) {
+        assert!(!file.windows(gone[0].len()).any(|window| window == gone[0]), "in {name}");
+    }
 }

@@ -213,8 +213,13 @@ fn a_damaged_file_gives_an_error() {
         Ok(profile.all(TABLE)?.len())
     };
     assert_eq!(read_all(directory.path()).unwrap(), 201);
+    // A caller that goes on after a write that failed, perhaps half-way: nothing of that is kept.
+    let go_on = |directory: &Path| -> Result<bool, Error> {
+        open(directory)?
+            .transaction(|tx| Ok((0..200_u32).any(|n| tx.put(TABLE, &n.to_be_bytes(), b"new").is_err())))
+    };
     // Cut short anywhere, or with a page of something else: an error or what was there, never a panic and never less.
-    let mut refused = 0;
+    let (mut refused, mut abandoned) = (0, 0);
     for at in (0..whole.len()).step_by(4_096) {
         let mut overwritten = whole.clone();
         overwritten[at..at + 4_096].fill(0x5a);
@@ -224,7 +229,12 @@ fn a_damaged_file_gives_an_error() {
                 Ok(records) => assert_eq!(records, 201, "at {at}"),
                 Err(_) => refused += 1,
             }
+            match go_on(directory.path()) {
+                Ok(one_failed) => assert!(!one_failed, "at {at}"),
+                Err(e) => abandoned += usize::from(matches!(e, Error::Failed)),
+            }
         }
     }
+    assert!(abandoned > 10, "only {abandoned}");
     assert!(refused > whole.len() / 4_096, "only {refused}");
 }
