@@ -166,10 +166,9 @@ fn another_profile_in_its_place_is_no_old_copy() {
 fn a_value_in_anothers_place_is_refused() {
     let directory = profile();
     put(&mut open(directory.path()).unwrap(), b"other key", b"other");
-    // Both records have slots of the same length; each gets the other's content.
     let rows: Vec<(i64, Vec<u8>)> = {
         let database = database(directory.path());
-        let mut statement = database.prepare("SELECT id, data FROM slot ORDER BY id DESC LIMIT 2").unwrap();
+        let mut statement = database.prepare("SELECT id, data FROM slot").unwrap();
         let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
         rows.map(Result::unwrap).collect()
     };
@@ -182,17 +181,22 @@ fn a_value_in_anothers_place_is_refused() {
         profile.get(TABLE, b"other key")
     };
     check().unwrap();
-    put(rows[0].0, &rows[1].1);
-    put(rows[1].0, &rows[0].1);
-    assert!(matches!(check(), Err(Error::Damaged(_))));
-    put(rows[0].0, &rows[0].1);
-    put(rows[1].0, &rows[1].1);
-    check().unwrap();
-    // Any byte of it.
-    for at in 0..rows[0].1.len() {
-        let mut data = rows[0].1.clone();
+    // The profile's state and the two values: each gets the content of each other.
+    assert_eq!(rows.len(), 3);
+    for ((one, data), (other, others)) in (0..3).flat_map(|n| [(&rows[n], &rows[(n + 1) % 3])]) {
+        put(*one, others);
+        put(*other, data);
+        assert!(matches!(check(), Err(Error::Damaged(_))), "{one} and {other}");
+        put(*one, data);
+        put(*other, others);
+        check().unwrap();
+    }
+    // Any byte of one.
+    let (id, whole) = &rows[0];
+    for at in 0..whole.len() {
+        let mut data = whole.clone();
         data[at] ^= 1 << (at % 8);
-        put(rows[0].0, &data);
+        put(*id, &data);
         assert!(matches!(check(), Err(Error::Damaged(_))), "byte {at}");
     }
 }
