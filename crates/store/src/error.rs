@@ -42,9 +42,9 @@ pub enum Error {
     TooLarge,
     /// A write in this transaction failed, and the caller went on. Nothing was written: return the first error.
     Failed,
-    /// A transaction could not be finished, and whether it is on disk is not known. Drop all groups, open the profile again, and
-    /// load them.
-    Reopen(Box<Error>),
+    /// A transaction could not be finished (for this reason, told once), and whether it is on disk is not known. Drop all groups, open
+    /// the profile again, and load them.
+    Reopen(Option<Box<Error>>),
     /// The group, identity or key package can't be read by the library: it says why.
     Core(dmls::Error),
     /// The database failed: a full or failing disk, most likely. Make room, and try again.
@@ -83,12 +83,10 @@ impl fmt::Display for Error {
             }
             Self::TooLarge => write!(f, "a value is longer than 1 GB: keep it in a file of its own"),
             Self::Failed => write!(f, "an earlier write in this transaction failed: nothing was written"),
-            Self::Reopen(e) => {
-                write!(
-                    f,
-                    "whether the last transaction was stored is not known ({e}): open the profile again"
-                )
+            Self::Reopen(Some(e)) => {
+                write!(f, "whether the transaction was stored is not known ({e}): open the profile again")
             }
+            Self::Reopen(None) => write!(f, "an earlier transaction failed: open the profile again"),
             Self::Core(e) => write!(f, "{e}"),
             Self::Database(e) => write!(f, "{e}"),
             Self::File(path, e) => write!(f, "{}: {e}", path.display()),
@@ -105,7 +103,7 @@ impl std::error::Error for Error {
             Self::Core(e) => Some(e),
             Self::Database(e) => Some(e),
             Self::File(_, e) => Some(e),
-            Self::Reopen(e) => Some(e),
+            Self::Reopen(Some(e)) => Some(e),
             _ => None,
         }
     }

@@ -153,7 +153,7 @@ impl Profile {
         work: impl FnOnce(&mut Transaction<'_>) -> Result<R, E>,
     ) -> Result<R, E> {
         if self.unknown {
-            return Err(Error::Reopen(Box::new(Error::Damaged("an earlier transaction"))).into());
+            return Err(Error::Reopen(None).into());
         }
         let mut transaction = Transaction::begin(self)?;
         let result = work(&mut transaction)?;
@@ -169,7 +169,7 @@ impl Profile {
             Ok(done) => done,
             Err(e) => {
                 self.unknown = true;
-                return Err(Error::Reopen(Box::new(e)));
+                return Err(Error::Reopen(Some(Box::new(e))));
             }
         };
         self.state = state;
