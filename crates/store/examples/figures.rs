@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use dmls::danger::AcceptAnyCredential;
 use dmls::{
     Changes, CipherSuite, Config, Credential, Group, Identity, Lifetime, Limits, NewGroupOptions, Outcome,
-    OwnKeyPackage, Time,
+    OwnKeyPackage, Retention, Time,
 };
 use dmls_store::{Error, Key, Log, Profile, Table, Transaction, Use};
 use rand_chacha::ChaCha20Rng;
@@ -44,7 +44,7 @@ fn main() {
 
 fn config(epochs: usize) -> Config {
     let limits = Limits { epochs, ..Limits::default() };
-    Config { limits, ..Config::new(AcceptAnyCredential) }
+    Config { limits, retention: Retention::while_told(), ..Config::new(AcceptAnyCredential) }
 }
 
 fn rng(seed: u64) -> ChaCha20Rng {

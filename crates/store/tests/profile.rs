@@ -7,7 +7,8 @@ mod common;
 use common::{key, rng};
 use dmls::danger::AcceptAnyCredential;
 use dmls::{
-    CipherSuite, Config, Credential, Group, Identity, Lifetime, NewGroupOptions, OwnKeyPackage, Suite, Time,
+    CipherSuite, Config, Credential, Group, Identity, Lifetime, NewGroupOptions, OwnKeyPackage, Retention,
+    Suite, Time,
 };
 use dmls_store::{Error, Log, Order, Profile, Records, Table, Use};
 
@@ -15,7 +16,7 @@ const NOW: Time = Time(1_800_000_000);
 const LOG: Log<'_> = Log::new("log");
 
 fn config() -> Config {
-    Config::new(AcceptAnyCredential)
+    Config { retention: Retention::while_told(), ..Config::new(AcceptAnyCredential) }
 }
 
 fn suite() -> Suite {

@@ -9,7 +9,8 @@ use std::path::Path;
 use common::{key, rng};
 use dmls::danger::AcceptAnyCredential;
 use dmls::{
-    CipherSuite, Config, Credential, Group, Identity, Lifetime, NewGroupOptions, OwnKeyPackage, Time,
+    CipherSuite, Config, Credential, Group, Identity, Lifetime, NewGroupOptions, OwnKeyPackage, Retention,
+    Time,
 };
 use dmls_store::Profile;
 
@@ -25,7 +26,7 @@ fn size(directory: &Path, name: &str) -> u64 {
 fn an_epoch_costs_what_it_may() {
     let (rng, directory) = (&mut rng(1), tempfile::tempdir().unwrap());
     let mut profile = Profile::create(directory.path(), &key(), rng).unwrap();
-    let config = Config::new(AcceptAnyCredential);
+    let config = Config { retention: Retention::while_told(), ..Config::new(AcceptAnyCredential) };
     let suite = config.provider.suite(CipherSuite::X25519_AES128).unwrap();
     let identity = Identity::generate(suite, Credential::basic("founder"), rng).unwrap();
     let founding = Group::create(&identity, NewGroupOptions::default(), config.clone(), NOW, rng).unwrap();

@@ -13,7 +13,7 @@ use crate::group::Group;
 use crate::identity::Identity;
 use crate::key_schedule::*;
 use crate::time::{Lifetime, Time};
-use crate::{CipherSuite, Config, Credential, KeyLog, NewGroupOptions, Outcome};
+use crate::{CipherSuite, Config, Credential, KeyLog, NewGroupOptions, Outcome, Retention};
 
 const NOW: Time = Time(1_800_000_000);
 
@@ -170,8 +170,8 @@ impl KeyLog for EpochSecrets {
 fn no_confirmation_key_is_kept() {
     let mut rng = ChaCha20Rng::seed_from_u64(44);
     let log = Arc::new(EpochSecrets::default());
-    let (key_log, retention) = (Some(log.clone()), Retention::while_told());
-    let config = Config { key_log, retention, ..Config::new(AcceptAnyCredential) };
+    let usual = Config::new(AcceptAnyCredential);
+    let config = Config { key_log: Some(log.clone()), retention: Retention::while_told(), ..usual };
     let suite = config.provider.suite(CipherSuite::X25519_AES128).unwrap();
     let alice = Identity::generate(suite, Credential::basic("alice"), &mut rng).unwrap();
     let founding = Group::create(&alice, NewGroupOptions::default(), config, NOW, &mut rng).unwrap();

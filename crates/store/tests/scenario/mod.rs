@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use dmls::danger::AcceptAnyCredential;
 use dmls::{
     CipherSuite, Config, Credential, ExternalJoinOptions, Founding, Group, Identity, Lifetime, Network,
-    NewGroupOptions, Outcome, Step, Time,
+    NewGroupOptions, Outcome, Retention, Step, Time,
 };
 use dmls_store::{Error, Log, Order, Profile, Table, Transaction, Use};
 use rand_chacha::ChaCha20Rng;
@@ -92,7 +92,7 @@ const SCRIPT: &[Line] = &[
 ];
 
 fn config() -> Config {
-    Config::new(AcceptAnyCredential)
+    Config { retention: Retention::while_told(), ..Config::new(AcceptAnyCredential) }
 }
 
 /// Whether lines of several transactions are batches, or one by one: it makes no difference for what is stored.
