@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD};
 use dmls::danger::AcceptAnyCredential;
-use dmls::{CipherSuite, Config, Credential, Group, Identity, KeySchedule, Lifetime, NewGroupOptions, Time};
+use dmls::{
+    CipherSuite, Config, Credential, Group, Identity, KeySchedule, Lifetime, NewGroupOptions, Retention, Time,
+};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde_json::Value;
@@ -257,7 +259,8 @@ fn several_inputs_and_their_errors() {
 fn records(schedule: KeySchedule) -> (BTreeMap<Vec<u8>, Vec<u8>>, Group) {
     let mut rng = ChaCha20Rng::seed_from_u64(4);
     let now = Time(1_800_000_000);
-    let config = Config { schedule, ..Config::new(AcceptAnyCredential) };
+    let retention = Retention::while_told();
+    let config = Config { schedule, retention, ..Config::new(AcceptAnyCredential) };
     let suite = config.provider.suite(CipherSuite::X25519_AES128).unwrap();
     let alice = Identity::generate(suite, Credential::basic("alice"), &mut rng).unwrap();
     let group = Group::create(&alice, NewGroupOptions::default(), config, now, &mut rng);

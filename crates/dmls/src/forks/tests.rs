@@ -308,6 +308,27 @@ fn what_is_blocked_takes_its_part_of_what_counts_of_its_committer() {
     assert_eq!(forks.end().key, 2);
 }
 
+#[test]
+fn a_loser_stays_as_long_as_the_way_may_come_to_one_that_it_beats() {
+    let vertex = |parent: Option<usize>, place: usize| {
+        let edge = Edge {
+            commit: vec![place as u8; 4].into(),
+            tag: vec![place as u8; 4].into(),
+            committer: None,
+            removes: Vec::new(),
+        };
+        let number = if parent.is_some() { 1 } else { 0 };
+        Vertex::new(parent, number, edge, ForkChoice::HighestConfirmationTag, ())
+    };
+    let mut forks = Forks::new(0, vertex(None, 0));
+    [1, 2, 4].into_iter().for_each(|key| forks.insert(key, vertex(Some(0), key)));
+    let is_name = |key: &usize, (): &()| *key != 1;
+    // Were the winner blocked, the way would end at a name, and not at the one that can still be followed.
+    assert!(!forks.is_forgettable(&2, is_name));
+    assert!(forks.is_forgettable(&2, |_, ()| true));
+    assert!(!forks.is_forgettable(&4, |_, ()| true), "it is on the way");
+}
+
 proptest! {
     // Some of what can go wrong is rare.
     #![proptest_config(ProptestConfig::with_cases(5_000))]
