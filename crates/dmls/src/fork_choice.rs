@@ -35,7 +35,9 @@ pub enum ForkChoice {
     /// An arrow goes from each commit to those whose committer it removes, and from each that removes anybody to external
     /// commits of newcomers. Those win at which no arrow points from outside of their own circle (strongly connected
     /// component). The price: the choice between two commits can depend on a third, so a commit that comes late can win
-    /// although its author saw it lose. A removal deeper in a branch protects only from there on.
+    /// although its author saw it lose; who has deleted its parent by then ([`crate::RetentionRule::AllCommitted`]) is left behind.
+    /// `tests/retention.rs` saw that in 1 of 300 random histories without a server, and in none by the highest tag. A removal deeper in
+    /// a branch protects only from there on.
     RemovalsFirst {
         /// Of each committer only so many commits count, those with the highest tags: a member can't make all the others
         /// compare, and keep, whatever it sends.

@@ -86,8 +86,9 @@ impl Heard {
             }
         }
         heard.remove(heard.own);
-        for (id, _) in &way {
-            let beside = forks.children(id).filter(|(child, _)| !way.iter().any(|(id, _)| id == child));
+        for (place, (id, _)) in way.iter().enumerate() {
+            let next = place.checked_sub(1).map(|next| way[next].0);
+            let beside = forks.children(id).filter(|(child, _)| Some(*child) != next);
             let mut open: Vec<_> = beside.collect();
             while let Some((child, vertex)) = open.pop() {
                 heard.commits_beside(group, vertex);

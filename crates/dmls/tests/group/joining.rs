@@ -257,6 +257,13 @@ fn who_joined_on_a_branch_that_lost_is_told_and_joins_again() {
 
 #[test]
 fn who_joined_by_an_old_group_info_is_told_and_joins_again() {
+    for ahead in 1..4 {
+        old_group_info(ahead);
+    }
+}
+
+/// The others are so many epochs ahead of it: they are on a branch that it can't know.
+fn old_group_info(ahead: usize) {
     let rng = &mut rng(12);
     let config = Config { limits: Limits { stranded_after: 4, ..Limits::default() }, ..public_config() };
     let (mut a, mut b) = pair(&config, 12);
@@ -264,6 +271,9 @@ fn who_joined_by_an_old_group_info_is_told_and_joins_again() {
     let sent = a.stage(rng);
     a.confirm(&sent, WHOLE);
     new_epoch(b.receive(&sent.message, WHOLE).unwrap());
+    for _ in 1..ahead {
+        advance(&mut a, &mut [&mut b], rng);
+    }
     let dave = identity("dave", rng);
     let (mut d, commit) = Client::join_external(&dave, &old, &config, rng).unwrap();
     assert!(matches!(a.receive(&commit, WHOLE), Ok(Outcome::EpochDeleted(_))), "nobody follows it");
