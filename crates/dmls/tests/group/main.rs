@@ -6,6 +6,7 @@
 mod arrived;
 #[path = "../common/mod.rs"]
 mod common;
+mod consolidate;
 mod epochs;
 mod joining;
 mod limits;
