@@ -364,10 +364,7 @@ impl Comparison<'_> {
 
     fn intent(&self, intent: Intent) -> Option<Proposal> {
         match (intent.proposal, intent.target) {
-            (Proposal::Remove(_), Some((who, key))) => {
-                let decided = self.winner.has_removed(Some(who), Some(&key));
-                self.on_winner(who, Some(&key)).filter(|_| !decided).map(Proposal::Remove)
-            }
+            (Proposal::Remove(_), Some((who, key))) => self.on_winner(who, Some(&key)).map(Proposal::Remove),
             (Proposal::Add(key_package), _) => {
                 let is_there = self.tree.has_signature_key(&key_package.leaf_node.signature_key);
                 (!is_there).then_some(Proposal::Add(key_package))

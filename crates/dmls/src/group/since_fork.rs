@@ -56,7 +56,7 @@ pub(super) struct SinceFork {
     pub joined: BTreeMap<LeafIndex, (EpochId, Option<Credential>)>,
     /// What is not a matter of members.
     pub told: Vec<(EpochId, Told)>,
-    /// Those who joined again at another leaf: from it to the one at the fork.
+    /// Those who joined again at another leaf: from it to the one at the fork. Whoever takes such a leaf later hides the entry.
     moved: BTreeMap<LeafIndex, LeafIndex>,
     committed: BTreeSet<Who>,
     /// Whether somebody was added whom no list names.
@@ -100,8 +100,7 @@ impl SinceFork {
                 self.added.extend(came.map(|came| (new, came)));
                 self.joined.extend(joined.map(|joined| (new, joined)));
             }
-            Some((old, Who::AtFork(leaf))) => {
-                self.moved.remove(&old);
+            Some((_, Who::AtFork(leaf))) => {
                 self.moved.insert(new, leaf);
             }
         }
@@ -113,7 +112,6 @@ impl SinceFork {
         let listed = listed.map(|member| member.signature_key.clone());
         let came = self.added.remove(&leaf).map(|came| came.added.member.signature_key);
         self.joined.remove(&leaf);
-        self.moved.remove(&leaf);
         self.committed.remove(&who);
         let (epoch, key) = (epoch.clone(), listed.or(came));
         self.removed.push(Gone { epoch, who, key, by, is_sure: !self.is_cut });

@@ -1,10 +1,11 @@
 //! What of a branch that lost is proposed again on the winner. Everybody comes back from its records before it is asked.
 
+use dmls::extension::Extensions;
 use dmls::message::{Proposal, Psk, ReInit};
 use dmls::registry::{ExtensionType, ProtocolVersion};
 use dmls::{
     CipherSuite, CommitBuilder, Config, Consolidation, Credential, EpochId, ExternalJoinOptions, KeyPackage,
-    Level, Limits, NewEpoch, Outcome, SentCommit, Told, Usage,
+    LeafIndex, Level, Limits, NewEpoch, Outcome, SentCommit, Told, Usage,
 };
 use rand_chacha::ChaCha20Rng;
 
@@ -123,6 +124,33 @@ fn same(builder: CommitBuilder<'_>) -> CommitBuilder<'_> {
     builder
 }
 
+fn with_external_senders(client: &Client) -> Extensions {
+    let mut extensions = client.group.head().context_extensions().unwrap().clone();
+    extensions.set(ExtensionType::EXTERNAL_SENDERS, vec![0]);
+    extensions
+}
+
+fn reinit(client: &Client) -> ReInit {
+    ReInit {
+        group_id: b"next".to_vec(),
+        version: ProtocolVersion::MLS10,
+        cipher_suite: CipherSuite::X25519_AES128,
+        extensions: client.group.head().context_extensions().unwrap().clone(),
+    }
+}
+
+/// Joins again, and gives that to the others, the first of whom shows the group.
+fn rejoin(client: &mut Client, others: &mut [&mut Client], rng: &mut ChaCha20Rng) -> SentCommit {
+    let info = others[0].group.head().group_info(NOW).unwrap();
+    let (identity, options) = (client.identity.clone(), ExternalJoinOptions::default());
+    let sent = client.run(|group| group.rejoin(&identity, &info, options, NOW, rng)).unwrap();
+    client.confirm(&sent, SPLIT);
+    for other in others {
+        new_epoch(other.receive(&sent.message, SPLIT).unwrap());
+    }
+    sent
+}
+
 #[test]
 fn who_was_removed_on_both_branches_is_gone() {
     let rng = &mut rng(1);
@@ -224,11 +252,7 @@ fn who_has_another_key_or_another_leaf_on_the_winner_is_found() {
         heal(&mut [&mut a, &mut b, &mut d], &[&lost, &won]);
         removes(&b, "dave", false);
         let next = if rejoins {
-            let (info, same) = (b.group.head().group_info(NOW).unwrap(), d.identity.clone());
-            let options = ExternalJoinOptions::default();
-            let sent = d.run(|group| group.rejoin(&same, &info, options, NOW, rng)).unwrap();
-            d.confirm(&sent, SPLIT);
-            sent
+            rejoin(&mut d, &mut [&mut b], rng)
         } else {
             let new = identity("dave", rng);
             commit(&mut d, rng, |c| c.identity(new.clone()))
@@ -497,17 +521,10 @@ fn who_was_added_removed_and_added_is_added() {
 fn what_is_not_a_matter_of_members_is_told() {
     let rng = &mut rng(17);
     let [mut a, mut b, mut c, _] = four(&public_config(), 17);
-    let mut extensions = a.group.head().context_extensions().unwrap().clone();
-    extensions.set(ExtensionType::EXTERNAL_SENDERS, vec![0]);
+    let (extensions, reinit) = (with_external_senders(&a), reinit(&a));
     let [lost, won] = part(&mut a, |c| c.extensions(extensions.clone()), &mut b, same, rng);
     let psk = commit(&mut a, rng, |c| c.psk(Psk::External(PSK.to_vec())));
     let update = commit(&mut a, rng, same);
-    let reinit = ReInit {
-        group_id: b"next".to_vec(),
-        version: ProtocolVersion::MLS10,
-        cipher_suite: CipherSuite::X25519_AES128,
-        extensions,
-    };
     let end = commit(&mut a, rng, |c| c.reinit(reinit.clone()));
     heal(&mut [&mut a, &mut b, &mut c], &[&lost, &psk, &update, &end, &won]);
     for client in [&a, &b, &c] {
@@ -531,9 +548,19 @@ fn several_branches_of_several_commits_give_one_commit() {
     let [erin, frank] = ["erin", "frank"].map(|name| identity(name, rng));
     let [es, fs] = [&erin, &frank].map(|who| key_package(who, rng));
     // Two ends that begin with one commit.
-    let [lost, won] = part(&mut a, |c| c.remove(ld).add(es.key_package().clone()), &mut b, same, rng);
-    let one = commit(&mut a, rng, |c| c.remove(li));
-    let two = commit_on(&mut a, &lost.epoch, rng, |c| c.remove(lj).add(fs.key_package().clone()));
+    let [lost, won] = part(
+        &mut a,
+        |c| c.remove(ld).add(es.key_package().clone()).psk(Psk::External(PSK.to_vec())),
+        &mut b,
+        same,
+        rng,
+    );
+    let ginas = key_package(&identity("gina", rng), rng).key_package().clone();
+    a.run(|group| group.propose_add(ginas.clone(), NOW, rng)).unwrap();
+    let one = commit(&mut a, rng, |c| c.remove(li).references(vec![]));
+    let two = commit_on(&mut a, &lost.epoch, rng, |c| {
+        c.remove(lj).add(fs.key_package().clone()).references(vec![])
+    });
     let next = commit(&mut b, rng, same);
     heal(&mut [&mut a, &mut b, &mut c], &[&two, &one, &lost, &next, &won]);
     for client in [&a, &b, &c] {
@@ -542,7 +569,10 @@ fn several_branches_of_several_commits_give_one_commit() {
         assert_eq!(adds, ["erin", "frank"]);
         assert_eq!(removes, ["dave", "ivan", "judy"].map(|name| (name.to_string(), false)));
         assert_eq!(todo(client).turns[0], a.leaf());
+        assert_eq!(todo(client).told, [(lost.epoch.clone(), Told::Psks(1))]);
     }
+    assert_eq!(todo(&a).proposals, [Proposal::Add(Box::new(ginas))]);
+    a.run(|group| group.delete_epoch(&lost.epoch, Level::Known)).unwrap();
     let fresh = [&erin, &frank].map(|who| key_package(who, rng).key_package().clone());
     consolidate(&mut c, &mut [&mut a, &mut b], &fresh, rng);
     for client in [&a, &b, &c] {
@@ -560,67 +590,259 @@ fn where_the_lists_are_cut_all_removals_are_found_and_unknown_adds_are_told() {
             .collect()
     };
     let [many, again, others] = ["member", "again", "other"].map(&mut fresh);
-    let [mut a, mut b, mut c, _] = four(&public_config(), 19);
+    let [mut a, mut b, mut c, d] = four(&public_config(), 19);
+    let dave = d.leaf();
     let first = commit(&mut a, rng, |c| add(c, &many));
     heal(&mut [&mut b, &mut c], &[&first]);
     let leaves: Vec<_> = c.members()[4..].iter().map(|member| member.leaf).collect();
     let [lost, won] =
         part(&mut a, |c| leaves.iter().fold(c, |c, leaf| c.remove(*leaf)), &mut b, |c| add(c, &others), rng);
-    let adds = commit_on(&mut a, &lost.epoch, rng, |c| add(c, &again));
-    let unlisted = a.members().last().unwrap().leaf;
+    // A proposal of ours may be one of those that are not named.
+    let ginas = key_package(&identity("gina", rng), rng).key_package().clone();
+    a.run(|group| group.propose_add(ginas.clone(), NOW, rng)).unwrap();
+    let adds = commit(&mut a, rng, |c| add(c, &again));
+    assert_eq!(adds.commit.added.len(), 81);
+    let unlisted = a.members()[82].leaf;
     // On the winner somebody else is there.
-    let next = commit(&mut a, rng, |c| c.remove(unlisted));
-    heal(&mut [&mut c], &[&lost, &adds, &next, &won]);
+    let next = commit(&mut a, rng, |c| c.remove(unlisted).remove(dave));
+    heal(&mut [&mut a, &mut c], &[&lost, &adds, &next, &won]);
     assert!(c.members().iter().any(|member| member.leaf == unlisted));
     let listed = c.group.epoch(&adds.epoch).unwrap().commit().unwrap().added.len();
     assert!(listed < 80);
     let found = todo(&c);
-    assert_eq!((found.removes.len(), found.adds.len()), (80, listed));
+    assert_eq!((found.removes.len(), found.adds.len()), (81, listed));
     let told = [
         (next.epoch.clone(), Told::UnlistedRemove),
-        (adds.epoch.clone(), Told::UnlistedAdds(80 - listed as u32)),
+        (adds.epoch.clone(), Told::UnlistedAdds(81 - listed as u32)),
     ];
     assert_eq!(found.told, told);
+    assert_eq!(todo(&a).proposals, []);
+}
+
+#[test]
+fn those_whom_the_lists_leave_out_are_not_taken_for_each_other() {
+    let rng = &mut rng(25);
+    let [mut a, mut b, mut c, _] = four(&public_config(), 25);
+    let mut fresh = |n| key_package(&identity(&format!("member {n}"), rng), rng).key_package().clone();
+    let many: Vec<_> = (0..160).map(&mut fresh).collect();
+    let first = commit(&mut a, rng, |c| add(c, &many));
+    heal(&mut [&mut b, &mut c], &[&first]);
+    let leaves: Vec<_> = c.members()[4..].iter().map(|member| member.leaf).collect();
+    let erin = identity("erin", rng);
+    let [one, other] = [0, 1].map(|_| key_package(&erin, rng).key_package().clone());
+    let [lost, won] = part(
+        &mut a,
+        |c| c.add(one.clone()),
+        &mut b,
+        |c| leaves[80..].iter().fold(c, |c, leaf| c.remove(*leaf)),
+        rng,
+    );
+    let erins = a.members().last().unwrap().leaf;
+    let next =
+        commit(&mut a, rng, |c| leaves[..80].iter().chain([&erins]).fold(c, |c, leaf| c.remove(*leaf)));
+    let last = commit(&mut b, rng, |c| c.add(other.clone()));
+    heal(&mut [&mut c], &[&lost, &next, &won, &last]);
+    let cut = |sent: &SentCommit| {
+        let commit = c.group.epoch(&sent.epoch).unwrap().commit().unwrap();
+        commit.removed_count as usize - commit.removed.len()
+    };
+    assert!(cut(&next) > 1 && cut(&won) > 1);
+    let found = todo(&c);
+    assert_eq!((found.removes.len(), found.told), (81, vec![]));
+    assert!(found.removes.iter().any(|gone| gone.member.credential == Credential::basic("erin")));
 }
 
 #[test]
 fn who_joined_by_itself_has_to_join_again() {
     let rng = &mut rng(20);
-    let [mut a, mut b, mut c, _] = four(&public_config(), 20);
-    let [lost, won] = part(&mut a, same, &mut b, same, rng);
+    let [mut a, mut b, mut c, d] = four(&public_config(), 20);
+    let (carol, dave) = (c.leaf(), d.leaf());
+    // On the winner somebody else takes the same leaf.
+    let franks = key_package(&identity("frank", rng), rng).key_package().clone();
+    let [lost, won] = part(&mut a, same, &mut b, |c| c.add(franks.clone()), rng);
     let info = a.group.head().group_info(NOW).unwrap();
     let (mut e, message) = Client::join_external(&identity("erin", rng), &info, &a.config, rng).unwrap();
-    let joined = e.run(|group| {
-        let id = group.pending().next().unwrap().0.clone();
-        group.confirm(&id)
-    });
-    let joined = joined.unwrap();
+    let commit_id = e.group.pending().next().unwrap().0.clone();
+    let joined = e.run(|group| group.confirm(&commit_id)).unwrap();
     new_epoch(a.receive(&message, SPLIT).unwrap());
-    let (leaf, erin) = (e.leaf(), Some(Credential::basic("erin")));
     heal(&mut [&mut c], &[&lost, &won]);
     c.receive(&message, SPLIT).unwrap();
-    assert_eq!(nothing(&c).told, [(joined.id.clone(), Told::Joined(erin))]);
-    // And was removed again.
-    let next = commit(&mut a, rng, |c| c.remove(leaf));
-    heal(&mut [&mut c], &[&next]);
+    let told = [(joined.id.clone(), Told::Joined(Some(Credential::basic("erin"))))];
+    assert_eq!(nothing(&c).told, told);
+    // She comes back at another leaf.
+    let next = commit(&mut a, rng, |c| c.remove(dave));
+    new_epoch(e.receive(&next.message, SPLIT).unwrap());
+    let again = rejoin(&mut e, &mut [&mut a], rng);
+    assert_ne!(e.leaf(), LeafIndex(4));
+    heal(&mut [&mut c], &[&next, &again]);
+    assert_eq!(removes(&c, "dave", false).told, told);
+    // And is removed.
+    let leaf = e.leaf();
+    let last = commit(&mut a, rng, |c| c.remove(leaf).remove(carol));
+    heal(&mut [&mut b], &[&lost]);
+    b.deliver(&message, SPLIT).unwrap();
+    heal(&mut [&mut b], &[&next, &again, &last]);
+    let found = todo(&b);
+    assert_eq!(names(&found).1, [("carol".into(), false), ("dave".into(), false)]);
+    assert_eq!(found.told, []);
+}
+
+#[test]
+fn who_was_added_and_joined_again_on_the_branch_that_lost_is_added() {
+    let rng = &mut rng(26);
+    let [mut a, mut b, c, d] = four(&public_config(), 26);
+    let (carol, dave) = (c.leaf(), d.leaf());
+    let erin = identity("erin", rng);
+    let own = key_package(&erin, rng);
+    let [lost, won] = part(&mut a, |c| c.add(own.key_package().clone()), &mut b, same, rng);
+    let welcome = a.group.unsent_welcomes().next().unwrap().1.to_vec();
+    let mut e = Client::join(&erin, &own, &welcome, &a.config).unwrap();
+    let next = commit(&mut a, rng, |c| c.remove(carol));
+    new_epoch(e.receive(&next.message, SPLIT).unwrap());
+    let again = rejoin(&mut e, &mut [&mut a], rng);
+    assert_eq!(e.leaf(), carol);
+    let last = commit(&mut e, rng, |c| c.remove(dave));
+    heal(&mut [&mut b], &[&lost, &next, &again, &last, &won]);
+    let found = todo(&b);
+    assert_eq!(names(&found).0, ["erin"]);
+    assert_eq!(names(&found).1, [("carol".into(), false), ("dave".into(), false)]);
+}
+
+#[test]
+fn who_moved_on_the_branch_that_lost_and_was_removed_is_removed() {
+    let rng = &mut rng(27);
+    let [mut a, mut b, c, mut d] = four(&public_config(), 27);
+    let carol = c.leaf();
+    let first = commit(&mut a, rng, |c| c.remove(carol));
+    heal(&mut [&mut b, &mut d], &[&first]);
+    let [lost, won] = part(&mut a, same, &mut b, same, rng);
+    new_epoch(d.receive(&lost.message, SPLIT).unwrap());
+    let before = d.leaf();
+    let again = rejoin(&mut d, &mut [&mut a], rng);
+    let leaf = d.leaf();
+    assert_eq!(leaf, carol);
+    let last = commit(&mut a, rng, |c| c.remove(leaf));
+    heal(&mut [&mut b], &[&lost, &again, &last, &won]);
+    assert_eq!(removes(&b, "dave", false).removes[0].member.leaf, before);
+}
+
+#[test]
+fn who_takes_the_leaf_of_another_on_the_winner_is_not_taken_for_it() {
+    let rng = &mut rng(28);
+    let [mut a, mut b, mut c, mut d] = four(&public_config(), 28);
+    let (alice, dave) = (a.leaf(), d.leaf());
+    let [franks, ginas] =
+        ["frank", "gina"].map(|name| key_package(&identity(name, rng), rng).key_package().clone());
+    // Dave has another key before he is removed there, too, and Frank takes his leaf.
+    let [lost, won] = part(&mut a, |c| c.remove(dave), &mut b, same, rng);
+    new_epoch(d.receive(&won.message, SPLIT).unwrap());
+    let new = identity("dave", rng);
+    let other = commit(&mut d, rng, |c| c.identity(new.clone()));
+    new_epoch(b.receive(&other.message, SPLIT).unwrap());
+    let gone = commit(&mut b, rng, |c| c.remove(dave));
+    let frank = commit(&mut b, rng, |c| c.add(franks.clone()));
+    heal(&mut [&mut a, &mut c], &[&lost, &won, &other, &gone, &frank]);
+    assert!(c.members().iter().any(|member| member.leaf == dave));
     assert_eq!(nothing(&c).told, []);
+    // An author is gone, and Gina has his leaf: that gives her no turn before others.
+    let [lost, won] = part(&mut a, |c| c.remove(dave), &mut b, |c| c.remove(alice), rng);
+    let gina = commit(&mut b, rng, |c| c.add(ginas.clone()));
+    heal(&mut [&mut c], &[&lost, &won, &gina]);
+    let found = removes(&c, "frank", false);
+    let hash = |leaf: &LeafIndex| {
+        let epoch = found.head.as_bytes();
+        c.group.suite().hash_algorithm().hash(&[epoch, &leaf.0.to_be_bytes()])
+    };
+    let mut turns = vec![alice, b.leaf(), c.leaf()];
+    turns.sort_by_key(hash);
+    assert_eq!(found.turns, turns);
+}
+
+#[test]
+fn who_takes_the_leaf_of_a_newcomer_on_the_winner_is_not_taken_for_it() {
+    let rng = &mut rng(29);
+    let [mut a, mut b, mut c, _] = four(&public_config(), 29);
+    let [erin, frank] = ["erin", "frank"].map(|name| identity(name, rng));
+    let [one, other, franks] = [&erin, &erin, &frank].map(|who| key_package(who, rng));
+    let [one, other] = [one, other].map(|own| own.key_package().clone());
+    let add_frank = franks.key_package().clone();
+    let [lost, won] = part(&mut a, |c| c.add(one.clone()), &mut b, |c| c.add(add_frank.clone()), rng);
+    let leaf = a.members().last().unwrap().leaf;
+    let next = commit(&mut a, rng, |c| c.remove(leaf));
+    // Frank commits and goes, Erin comes.
+    let welcome = b.group.unsent_welcomes().next().unwrap().1.to_vec();
+    let mut f = Client::join(&frank, &franks, &welcome, &b.config).unwrap();
+    assert_eq!(f.leaf(), leaf);
+    let by_frank = commit(&mut f, rng, same);
+    new_epoch(b.receive(&by_frank.message, SPLIT).unwrap());
+    let gone = commit(&mut b, rng, |c| c.remove(leaf));
+    let came = commit(&mut b, rng, |c| c.add(other.clone()));
+    heal(&mut [&mut c], &[&lost, &next, &won, &by_frank, &gone, &came]);
+    assert_eq!(removes(&c, "erin", false).removes[0].member.leaf, leaf);
+}
+
+#[test]
+fn who_is_there_by_other_means_is_not_added() {
+    let rng = &mut rng(30);
+    let [mut a, mut b, mut c, _] = four(&public_config(), 30);
+    let erin = identity("erin", rng);
+    let own = key_package(&erin, rng).key_package().clone();
+    // She joined the winner by herself.
+    let [lost, won] = part(&mut a, |c| c.add(own.clone()), &mut b, same, rng);
+    let info = b.group.head().group_info(NOW).unwrap();
+    let (_, message) = Client::join_external(&erin, &info, &b.config, rng).unwrap();
+    heal(&mut [&mut c], &[&lost, &won]);
+    assert_eq!(names(&todo(&c)).0, ["erin"]);
+    new_epoch(c.receive(&message, SPLIT).unwrap());
+    assert_eq!(nothing(&c).told, []);
+}
+
+#[test]
+fn who_came_back_by_a_key_that_is_old_on_the_winner_is_not_added() {
+    let rng = &mut rng(34);
+    let [mut a, mut b, mut c, mut d] = four(&public_config(), 34);
+    let (leaf, old) = (d.leaf(), key_package(&d.identity, rng).key_package().clone());
+    let [lost, won] = part(&mut a, |c| c.remove(leaf), &mut b, same, rng);
+    new_epoch(d.receive(&won.message, SPLIT).unwrap());
+    let new = identity("dave", rng);
+    let other = commit(&mut d, rng, |c| c.identity(new.clone()));
+    let back = commit(&mut a, rng, |c| c.add(old.clone()));
+    heal(&mut [&mut c], &[&lost, &back, &won, &other]);
+    assert_eq!(nothing(&c).told, []);
+}
+
+#[test]
+fn a_branch_that_we_left_by_joining_again_is_told_as_forgotten() {
+    let rng = &mut rng(32);
+    let [mut a, _, mut c, _] = four(&public_config(), 32);
+    let before = c.head();
+    for _ in 0..3 {
+        commit(&mut a, rng, same);
+    }
+    rejoin(&mut c, &mut [&mut a], rng);
+    c.restart();
+    let found = c.group.consolidate([&before]);
+    let [(top, Told::Forgotten)] = &found.told[..] else { panic!("{found:?}") };
+    assert!(found.is_empty());
+    assert_eq!(c.group.epochs().next().unwrap().id(), top);
 }
 
 #[test]
 fn proposals_of_ours_that_no_commit_took_come_back() {
     let rng = &mut rng(21);
     let [mut a, mut b, mut c, d] = four(&public_config(), 21);
-    let (carol, dave) = (c.leaf(), d.leaf());
-    let [erin, frank] =
-        ["erin", "frank"].map(|name| key_package(&identity(name, rng), rng).key_package().clone());
+    let (bob, carol, dave) = (b.leaf(), c.leaf(), d.leaf());
+    let [erin, frank, franks_other] = {
+        let [erin, frank] = ["erin", "frank"].map(|name| identity(name, rng));
+        [&erin, &frank, &frank].map(|who| key_package(who, rng).key_package().clone())
+    };
     let [lost, won] = part(&mut a, same, &mut b, same, rng);
     for client in [&mut a, &mut c] {
         client.deliver(&lost.message, SPLIT).unwrap();
     }
     let sent = a.run(|group| group.propose_add(erin.clone(), NOW, rng)).unwrap();
-    a.run(|group| group.propose_update(NOW, rng)).unwrap();
     a.run(|group| group.propose_remove(dave, NOW, rng)).unwrap();
-    let of_others = c.run(|group| group.propose_remove(dave, NOW, rng)).unwrap();
+    let of_others = c.run(|group| group.propose_remove(bob, NOW, rng)).unwrap();
     a.receive(&of_others.message, SPLIT).unwrap();
     // This takes one of them.
     c.receive(&sent.message, SPLIT).unwrap();
@@ -628,21 +850,50 @@ fn proposals_of_ours_that_no_commit_took_come_back() {
     let next = commit(&mut c, rng, |c| c.references(took.clone()));
     new_epoch(a.receive(&next.message, SPLIT).unwrap());
     a.run(|group| group.propose_add(frank.clone(), NOW, rng)).unwrap();
+    a.run(|group| group.propose_update(NOW, rng)).unwrap();
     a.run(|group| group.propose_remove(carol, NOW, rng)).unwrap();
     heal(&mut [&mut a, &mut c], &[&won]);
     let found = todo(&a);
     assert_eq!(names(&found), (vec!["erin".into()], vec![]));
     let frank = Proposal::Add(Box::new(frank));
     assert_eq!(found.proposals, [Proposal::Remove(dave), frank.clone(), Proposal::Remove(carol)]);
-    assert_eq!(todo(&c).proposals, [Proposal::Remove(dave)]);
-    // Who is gone needs no removal; what was deleted can't be given back.
+    assert_eq!(todo(&c).proposals, [Proposal::Remove(bob)]);
+    // Who is gone needs no removal, who is there no add.
     let gone = commit(&mut a, rng, |c| c.remove(dave));
-    a.restart();
     assert_eq!(todo(&a).proposals, [frank, Proposal::Remove(carol)]);
+    commit(&mut a, rng, |c| c.add(franks_other.clone()));
+    a.restart();
+    assert_eq!(todo(&a).proposals, [Proposal::Remove(carol)]);
+    // What was deleted can't be given back.
     a.run(|group| group.delete_epoch(&next.epoch, Level::Readable)).unwrap();
     assert_eq!(todo(&a).proposals, []);
     heal(&mut [&mut c], &[&gone]);
-    assert_eq!(todo(&c).proposals, []);
+    assert_eq!(todo(&c).proposals, [Proposal::Remove(bob)]);
+}
+
+#[test]
+fn proposals_of_ours_that_a_commit_took_do_not_come_back() {
+    let rng = &mut rng(33);
+    let [mut a, mut b, _, d] = four(&public_config(), 33);
+    let dave = d.leaf();
+    let extensions = with_external_senders(&a);
+    let [lost, won] = part(&mut a, same, &mut b, same, rng);
+    let psk = || Psk::External(PSK.to_vec());
+    a.run(|group| group.propose_remove(dave, NOW, rng)).unwrap();
+    a.run(|group| group.propose_psk(psk(), NOW, rng)).unwrap();
+    a.run(|group| group.propose(Proposal::GroupContextExtensions(extensions), NOW, rng)).unwrap();
+    let none = a.copy();
+    let all = commit(&mut a, rng, same);
+    a.run(|group| group.propose(Proposal::ReInit(reinit(&none)), NOW, rng)).unwrap();
+    let end = commit(&mut a, rng, same);
+    assert!(end.commit.reinit.is_some() && all.commit.psks == 1);
+    for (client, count) in [(a, 0), (none, 3)] {
+        let mut client = client;
+        heal(&mut [&mut client], &[&won]);
+        assert_ne!(client.head(), lost.epoch);
+        assert_eq!(todo(&client).proposals.len(), count);
+    }
+    b.restart();
 }
 
 #[test]
