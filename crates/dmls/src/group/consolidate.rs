@@ -49,7 +49,7 @@ pub struct Consolidation {
     pub told: Vec<(EpochId, Told)>,
     /// Who should commit, in this order: those who made the lost commits, then the other members, both by
     /// hash(epoch id, leaf). The first need not wait; each other waits its place times a delay of yours, then asks again what is left. All who know
-    /// the same branches have the same order. Empty if there is nobody to add or to remove.
+    /// the same branches have the same order; who doesn't know them lets its turn pass. Empty if there is nobody to add or to remove.
     pub turns: Vec<LeafIndex>,
 }
 
