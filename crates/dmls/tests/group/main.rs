@@ -15,6 +15,7 @@ mod network;
 mod own_commits;
 mod removals;
 mod retention;
+mod whereabouts;
 
 use common::{Client, NOW, SPLIT, group, rng};
 use dmls::codec::{Decode, Encode};
