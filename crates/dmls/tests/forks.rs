@@ -248,13 +248,21 @@ fn consolidation(client: &Client) -> Consolidation {
         }
         let lost = path(*end, fork.id());
         let won = path(group.head(), fork.id());
-        let mut ever = keys(fork);
-        let mut named = Keys::new();
-        for id in &lost {
+        // Whom the lost branch removed, or added, last; who came by itself was not added.
+        let (mut before, mut gone, mut came) = (keys(fork), Keys::new(), Keys::new());
+        for id in lost.iter().rev() {
             let epoch = group.epoch(id).unwrap();
-            ever.extend(keys(epoch));
-            let added = &epoch.commit().unwrap().added;
-            named.extend(added.iter().map(|added| added.member.signature_key.as_bytes().to_vec()));
+            let now = keys(epoch);
+            for key in before.difference(&now) {
+                came.remove(key);
+                gone.insert(key.clone());
+            }
+            for added in &epoch.commit().unwrap().added {
+                let key = added.member.signature_key.as_bytes().to_vec();
+                gone.remove(&key);
+                came.insert(key);
+            }
+            before = now;
         }
         // Whom the winner removed at any time; and who committed there.
         let (mut before, mut decided, mut active) = (keys(fork), Keys::new(), Keys::new());
@@ -267,11 +275,11 @@ fn consolidation(client: &Client) -> Consolidation {
             active.insert(committer.unwrap().signature_key.as_bytes().to_vec());
             before = now;
         }
-        let last = keys(*end);
-        for key in ever.difference(&last).filter(|key| head.contains(*key) && !decided.contains(*key)) {
-            removes.insert(key.clone(), active.contains(key));
+        for key in gone.into_iter().filter(|key| head.contains(key) && !decided.contains(key)) {
+            let is_active = active.contains(&key);
+            removes.insert(key, is_active);
         }
-        let new = last.difference(&keys(fork)).filter(|key| named.contains(*key)).cloned().collect::<Keys>();
+        let new = came.difference(&keys(fork)).cloned().collect::<Keys>();
         adds.extend(new.into_iter().filter(|key| !head.contains(key) && !decided.contains(key)));
     }
     let found_adds = found.adds.iter().map(|added| added.member.signature_key.as_bytes().to_vec());

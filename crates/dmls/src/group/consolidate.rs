@@ -8,6 +8,7 @@
 //! | removed X | X is there and has committed | remove X; the caller may decide otherwise ([`ToRemove::active`]) |
 //! | removed X | X was removed | nothing; if X was added again, that is told |
 //! | removed X and added it again | whatever | nothing |
+//! | removed X, who joined again by itself | | as if X had not |
 //! | new keys, by updates and paths | | nothing: the next commit of each has some |
 //! | extensions, pre-shared keys, a reinit | | told |
 //!
@@ -122,7 +123,7 @@ struct Intent {
 impl Group {
     /// What branches that lost did and the head's has not. `lost` names an epoch of each, the last that is to count; those above
     /// it are included. Give `NewEpoch::lost` or `Turn::lost` when the head moves, and `NewEpoch::id` of a commit that is not the head's; or after a
-    /// restart all epochs that are not [`crate::EpochRef::is_on_way`].
+    /// restart all epochs that are not [`crate::EpochRef::is_on_way`]. Nothing is found while we are stranded, or out of the group.
     pub fn consolidate<'a>(&self, lost: impl IntoIterator<Item = &'a EpochId>) -> Consolidation {
         let mut found = Found::default();
         let mut winners = BTreeMap::new();
@@ -151,6 +152,10 @@ impl Group {
         told: &mut Vec<(EpochId, Told)>,
     ) -> Vec<LostBranch<'_>> {
         let forks = self.graph.forks();
+        // The others are on a branch that we can't follow: nothing of ours would help them.
+        if forks.end().key != self.state.head || forks.end().dead_end.is_some() {
+            return Vec::new();
+        }
         let winner: BTreeSet<_> = forks.ancestors(&self.state.head).map(|(id, _)| id).collect();
         let mut branches = BTreeMap::new();
         let mut inner = BTreeSet::new();

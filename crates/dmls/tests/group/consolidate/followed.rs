@@ -245,3 +245,16 @@ fn who_came_back_by_a_key_that_is_old_on_the_winner_is_not_added() {
     heal(&mut [&mut c], &[&lost, &back, &won, &other]);
     assert_eq!(nothing(&c).told, []);
 }
+
+#[test]
+fn who_was_removed_and_joined_again_by_itself_is_removed() {
+    let rng = &mut rng(36);
+    let [mut a, mut b, mut c, d] = four(&public_config(), 36);
+    let leaf = d.leaf();
+    let [lost, won] = part(&mut a, |c| c.remove(leaf), &mut b, same, rng);
+    let info = a.group.head().group_info(NOW).unwrap();
+    let (_, message) = Client::join_external(&d.identity, &info, &d.config, rng).unwrap();
+    heal(&mut [&mut c], &[&lost, &won]);
+    new_epoch(c.receive(&message, SPLIT).unwrap());
+    removes(&c, "dave", false);
+}

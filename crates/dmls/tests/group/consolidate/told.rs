@@ -3,7 +3,7 @@
 use dmls::extension::Extensions;
 use dmls::message::{Proposal, Psk, ReInit};
 use dmls::registry::{ExtensionType, ProtocolVersion};
-use dmls::{CipherSuite, Config, Credential, LeafIndex, Level, Limits, SentCommit, Told};
+use dmls::{CipherSuite, Config, Credential, LeafIndex, Level, Limits, SentCommit, Stranded, Told};
 
 use super::{add, commit, four, heal, names, nothing, part, rejoin, removes, same, todo};
 use crate::common::{Client, NOW, PSK, SPLIT, WHOLE, identity, key_package, public_config, rng};
@@ -272,4 +272,27 @@ fn what_is_on_the_way_is_not_lost() {
     c.restart();
     let found = c.group.consolidate(turn.lost.iter().map(|lost| &lost.id).chain([&lost.epoch]));
     assert_eq!((found.is_empty(), found.told, found.head), (true, vec![], lost.epoch));
+}
+
+#[test]
+fn who_can_not_follow_the_winner_finds_nothing() {
+    let rng = &mut rng(35);
+    let [mut a, mut b, mut c, d] = four(&public_config(), 35);
+    let (leaf, carol) = (d.leaf(), c.leaf());
+    let [lost, won] = part(&mut a, |c| c.remove(leaf), &mut b, same, rng);
+    heal(&mut [&mut c], &[&lost, &won]);
+    let mut stranded = c.copy();
+    // The branch that wins was deleted here.
+    stranded.run(|group| group.delete_epoch(&lost.epoch, Level::Known)).unwrap();
+    let turn = stranded.run(|group| group.block(&won.id)).unwrap();
+    assert_eq!(turn.stranded, Some(Stranded::HeadDeleted(lost.epoch.clone())));
+    stranded.restart();
+    assert!(stranded.group.consolidate([&lost.epoch, &won.epoch]).is_empty());
+    // It leads on without us.
+    let gone = b.run(|group| group.commit().remove(carol).stage(NOW, rng)).unwrap();
+    c.receive(&gone.message, SPLIT).unwrap();
+    removes(&c, "dave", false);
+    c.run(|group| group.confirm_removal(&gone.id)).unwrap();
+    c.restart();
+    assert!(c.group.consolidate([&lost.epoch]).is_empty());
 }
