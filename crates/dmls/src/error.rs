@@ -354,6 +354,9 @@ reasons! {
         SignatureKey: "the signature key is not the one in the KeyPackage";
         ExporterLength: "an exported secret has at most 255 * Nh bytes";
         OwnUpdate: "an update of our own is pending; only another member can commit it";
+        OtherHead: "the head has moved since Group::consolidate; ask it again";
+        NotToAdd: "nobody with this signature key is to be added again; CommitBuilder::add is for others";
+        KeyPackageUsed: "this KeyPackage is used up on a branch that lost; ask for a fresh one";
         RemovesSelf: "a member can't commit its own removal; propose it and let another member commit";
     }
 }

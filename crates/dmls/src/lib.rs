@@ -80,10 +80,10 @@ pub use epoch::{Added, CommitSummary, KnownCommit, Member, NewGroupOptions};
 pub use error::{Error, Limit, RecordsError, Rule, Unsupported, Usage};
 pub use fork_choice::{Candidate, ForkChoice};
 pub use group::{
-    Application, Bundle, Changes, CommitBuilder, Committed, Deleted, DmlsMessage, EpochDeleted, EpochRef,
-    ExternalJoinOptions, Founding, Group, GroupPlace, Held, Level, Lost, LostCommit, MemberFacts,
-    MessageBuilder, MessageKind, Network, NewEpoch, Outcome, ReceivedProposal, Removed, Resumed, RolledBack,
-    SentCommit, SentProposal, Step, Stranded, Turn, WaitsFor, Why, classify,
+    Application, Bundle, Changes, CommitBuilder, Committed, Consolidation, Deleted, DmlsMessage,
+    EpochDeleted, EpochRef, ExternalJoinOptions, Founding, Group, GroupPlace, Held, Level, Lost, LostCommit,
+    MemberFacts, MessageBuilder, MessageKind, Network, NewEpoch, Outcome, ReceivedProposal, Removed, Resumed,
+    RolledBack, SentCommit, SentProposal, Step, Stranded, ToRemove, Told, Turn, WaitsFor, Why, classify,
 };
 pub use identity::{Identity, OwnKeyPackage};
 pub use key_package::KeyPackage;

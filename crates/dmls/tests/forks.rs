@@ -8,10 +8,12 @@
 mod common;
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use common::{Client, SPLIT, WHOLE, config, public_config, setting};
-use dmls::{Config, EpochId, KeySchedule, Level, Limits, Outcome, Retention, RetentionRule};
+use common::{Client, NOW, SPLIT, WHOLE, config, public_config, setting};
+use dmls::{
+    Config, Consolidation, EpochId, EpochRef, KeySchedule, Level, Limits, Outcome, Retention, RetentionRule,
+};
 use rand_chacha::rand_core::Rng;
 use world::{Bounds, Seen, World};
 
@@ -104,8 +106,9 @@ fn small_limits() -> Limits {
 }
 
 /// What the histories must contain between them, or they prove less than they say.
-const SEEN: [&str; 15] = [
+const SEEN: [&str; 18] = [
     "abandoned",
+    "added again",
     "application",
     "commit",
     "commit of external joiner",
@@ -120,6 +123,8 @@ const SEEN: [&str; 15] = [
     "held for a proposal",
     "own commit on a branch that lost",
     "removed",
+    "removed again",
+    "removed again though active",
 ];
 
 fn history(seed: u64) -> Seen {
@@ -133,6 +138,7 @@ fn history(seed: u64) -> Seen {
     world.flush();
     check_heads(&world);
     check_orders(&mut world);
+    check_consolidation(&mut world);
     heal(&mut world);
     world.seen
 }
@@ -189,6 +195,103 @@ fn check_orders(world: &mut World<'_>) {
         }
     }
 }
+
+/// What is to be done again is what members of both branches would say who compare the lists of members of all epochs; who has
+/// seen the same says the same, and one commit does it.
+fn check_consolidation(world: &mut World<'_>) {
+    let found = consolidation(&world.actors[1].client);
+    let leaf = world.actors[1].client.leaf();
+    let mut seen = |what, count: usize| *world.seen.entry(what).or_insert(0) += count as u32;
+    seen("added again", found.adds.len());
+    seen("removed again", found.removes.iter().filter(|gone| !gone.active).count());
+    seen("removed again though active", found.removes.iter().filter(|gone| gone.active).count());
+    let rng = &mut *world.rng;
+    let mut clients: Vec<&mut Client> = world.actors.iter_mut().map(|actor| &mut actor.client).collect();
+    clients.retain(|client| client.head() == found.head);
+    let ids = |client: &Client| client.epochs().into_iter().map(|info| info.id).collect::<Vec<_>>();
+    for client in &clients {
+        let other = consolidation(client);
+        if ids(client) == ids(clients[0]) {
+            assert_eq!(other.turns, consolidation(clients[0]).turns);
+        }
+    }
+    let is_listener = |client: &&mut Client| client.leaf() == leaf;
+    let (mut listeners, mut others): (Vec<_>, Vec<_>) = clients.into_iter().partition(is_listener);
+    let listener = &mut listeners[0];
+    let sent = listener.run(|group| group.commit().consolidate(&found, [])?.stage(NOW, rng)).unwrap();
+    listener.confirm(&sent, SPLIT);
+    others.iter_mut().for_each(|client| drop(client.receive(&sent.message, SPLIT).unwrap()));
+    let left = consolidation(listener);
+    assert_eq!((left.removes, left.adds), (vec![], found.adds));
+}
+
+/// Of all that a client knows, compared with what the lists of members say.
+fn consolidation(client: &Client) -> Consolidation {
+    let group = &client.group;
+    let beside: Vec<_> = group.epochs().filter(|epoch| !epoch.is_on_way()).collect();
+    let found = group.consolidate(beside.iter().map(|epoch| epoch.id()));
+    let keys = |epoch: EpochRef<'_>| -> Keys {
+        epoch.members().unwrap().into_iter().map(|member| member.signature_key.as_bytes().to_vec()).collect()
+    };
+    let path = |end: EpochRef<'_>, fork: &EpochId| -> Vec<EpochId> {
+        let above = |id: &EpochId| group.epoch(id)?.parent().cloned();
+        let up = std::iter::successors(Some(end.id().clone()), above);
+        up.take_while(|id| id != fork).collect()
+    };
+    let (mut adds, mut removes) = (Keys::new(), BTreeMap::new());
+    let head = keys(group.head());
+    let is_end = |end: &&EpochRef<'_>| !beside.iter().any(|epoch| epoch.parent() == Some(end.id()));
+    for end in beside.iter().filter(is_end) {
+        let mut fork = *end;
+        while !fork.is_on_way() {
+            fork = group.epoch(fork.parent().unwrap()).unwrap();
+        }
+        let lost = path(*end, fork.id());
+        let won = path(group.head(), fork.id());
+        // Whom the lost branch removed, or added, last; who came by itself was not added.
+        let (mut before, mut gone, mut came) = (keys(fork), Keys::new(), Keys::new());
+        for id in lost.iter().rev() {
+            let epoch = group.epoch(id).unwrap();
+            let now = keys(epoch);
+            for key in before.difference(&now) {
+                came.remove(key);
+                gone.insert(key.clone());
+            }
+            for added in &epoch.commit().unwrap().added {
+                let key = added.member.signature_key.as_bytes().to_vec();
+                gone.remove(&key);
+                came.insert(key);
+            }
+            before = now;
+        }
+        // Whom the winner removed at any time; and who committed there.
+        let (mut before, mut decided, mut active) = (keys(fork), Keys::new(), Keys::new());
+        for id in won.iter().rev() {
+            let epoch = group.epoch(id).unwrap();
+            let now = keys(epoch);
+            decided.extend(before.difference(&now).cloned());
+            let committer = epoch.commit().unwrap().committer;
+            let committer = epoch.members().unwrap().into_iter().find(|member| member.leaf == committer);
+            active.insert(committer.unwrap().signature_key.as_bytes().to_vec());
+            before = now;
+        }
+        for key in gone.into_iter().filter(|key| head.contains(key) && !decided.contains(key)) {
+            let is_active = active.contains(&key);
+            removes.insert(key, is_active);
+        }
+        let new = came.difference(&keys(fork)).cloned().collect::<Keys>();
+        adds.extend(new.into_iter().filter(|key| !head.contains(key) && !decided.contains(key)));
+    }
+    let found_adds = found.adds.iter().map(|added| added.member.signature_key.as_bytes().to_vec());
+    assert_eq!(found_adds.collect::<Keys>(), adds);
+    let found_removes = found.removes.iter();
+    let found_removes =
+        found_removes.map(|gone| (gone.member.signature_key.as_bytes().to_vec(), gone.active));
+    assert_eq!(found_removes.collect::<BTreeMap<_, _>>(), removes);
+    found
+}
+
+type Keys = BTreeSet<Vec<u8>>;
 
 /// The network is whole again: one commit, and one epoch is left.
 fn heal(world: &mut World<'_>) {

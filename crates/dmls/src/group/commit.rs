@@ -18,6 +18,7 @@ use crate::tree::LeafIndex;
 
 use super::Group;
 use super::branch::PendingCommit;
+use super::consolidate::Consolidation;
 use super::effect::Effect;
 use super::outcome::{Bundle, NewEpoch, SentCommit};
 use super::receive::sent_proposals;
@@ -87,6 +88,27 @@ impl<'g> CommitBuilder<'g> {
     /// Ends the group; it must be the only proposal.
     pub fn reinit(self, reinit: ReInit) -> Self {
         self.proposal(Proposal::ReInit(reinit))
+    }
+
+    /// Takes in what [`Group::consolidate`] found: removes all who are to be removed, and adds those for whom there is a fresh KeyPackage;
+    /// the others can follow later. A KeyPackage must be of one of them, by its signature key, and not be the one that is used up.
+    pub fn consolidate(
+        self,
+        todo: &Consolidation,
+        key_packages: impl IntoIterator<Item = KeyPackage>,
+    ) -> Result<Self, Error> {
+        if self.epoch != todo.head {
+            return Err(Usage::OtherHead.into());
+        }
+        let mut commit = self;
+        for removal in &todo.removes {
+            commit = commit.remove(removal.member.leaf);
+        }
+        for key_package in key_packages {
+            todo.check_fresh(&key_package, &commit.group.suite)?;
+            commit = commit.add(key_package);
+        }
+        Ok(commit)
     }
 
     /// Mixes in a pre-shared key.

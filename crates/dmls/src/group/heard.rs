@@ -248,3 +248,49 @@ fn joined(commit: &KnownCommit) -> impl Iterator<Item = LeafIndex> {
 fn is_complete(commit: &KnownCommit) -> bool {
     commit.added.len() == commit.added_count as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::ChaCha20Rng;
+    use rand_chacha::rand_core::SeedableRng;
+
+    use super::*;
+    use crate::danger::AcceptAnyCredential;
+    use crate::extension::{ExternalJoins, Ruleset};
+    use crate::{CipherSuite, Config, Credential, ExternalJoinOptions, Identity, Lifetime, NewGroupOptions};
+
+    /// Following the way finds what a search from the oldest epoch finds, whoever comes and goes.
+    #[test]
+    fn what_is_followed_is_what_is_found_again() {
+        const NOW: Time = Time(1_800_000_000);
+        let rng = &mut ChaCha20Rng::seed_from_u64(2);
+        let ruleset = Some(Ruleset { external_joins: ExternalJoins::ANYONE, ..Ruleset::default() });
+        let config = Config { ruleset, ..Config::new(AcceptAnyCredential) };
+        let suite = config.provider.suite(CipherSuite::X25519_AES128).unwrap();
+        let alice = Identity::generate(suite, Credential::basic("alice"), rng).unwrap();
+        let founding = Group::create(&alice, NewGroupOptions::default(), config.clone(), NOW, rng).unwrap();
+        let mut group = founding.apply_unsaved();
+        let check = |group: &Group, members: usize| {
+            let found = Heard::new(group, &group.state.head);
+            assert_eq!(group.heard.as_ref(), Some(&found));
+            assert_eq!(found.first.len(), members);
+        };
+        check(&group, 0);
+        // More than the graph names.
+        let many: Vec<_> =
+            (0..70).map(|n| Identity::generate(suite, Credential::basic(format!("n{n}")), rng)).collect();
+        let many = many.into_iter().map(|new| new.unwrap().key_package(Lifetime::starting(NOW, 86_400), rng));
+        let many: Vec<_> = many.map(|own| own.unwrap().key_package().clone()).collect();
+        let commit = many.into_iter().fold(group.commit(), |commit, new| commit.add(new));
+        commit.stage_confirmed(NOW, rng).unwrap().apply_unsaved();
+        check(&group, 70);
+        let info = group.head().group_info(NOW).unwrap();
+        let bob = Identity::generate(suite, Credential::basic("bob"), rng).unwrap();
+        let joined =
+            Group::join_external(&bob, &info, ExternalJoinOptions::default(), config, NOW, rng).unwrap();
+        group.receive(joined.commit().unwrap(), NOW).unwrap().apply_unsaved();
+        check(&group, 71);
+        group.commit().remove(LeafIndex(3)).stage_confirmed(NOW, rng).unwrap().apply_unsaved();
+        check(&group, 70);
+    }
+}

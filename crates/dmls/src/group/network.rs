@@ -32,7 +32,7 @@ pub struct Turn {
     pub head: EpochId,
     /// Whether it is another than before.
     pub head_moved: bool,
-    /// The branch that the head left, oldest first: what it did is undone.
+    /// The branch that the head left, oldest first: what it did is undone. See [`crate::Group::consolidate`].
     pub lost: Vec<Lost>,
     /// Epochs of which something was deleted, and why.
     pub deleted: Vec<Deleted>,

@@ -156,7 +156,7 @@ pub struct NewEpoch {
     pub is_head: bool,
     /// Whether the head is another than before.
     pub head_moved: bool,
-    /// The branch that the head left, oldest first: what it did is undone.
+    /// The branch that the head left, oldest first: what it did is undone. See [`crate::Group::consolidate`].
     pub lost: Vec<Lost>,
     /// Of our own commit, if it is on the way to the head: MLSMessage(Welcome) for those whom it adds. Nobody can join before.
     /// It is kept until [`crate::Group::welcome_sent`].

@@ -6,6 +6,7 @@
 mod arrived;
 #[path = "../common/mod.rs"]
 mod common;
+mod consolidate;
 mod epochs;
 mod joining;
 mod limits;
@@ -14,6 +15,7 @@ mod network;
 mod own_commits;
 mod removals;
 mod retention;
+mod whereabouts;
 
 use common::{Client, NOW, SPLIT, group, rng};
 use dmls::codec::{Decode, Encode};

@@ -230,3 +230,40 @@ fn newcomers_are_waited_for_also_when_there_are_more_than_the_graph_names() {
         assert_eq!(levels(&b, &[&start, &sent.epoch, &next[0], &next[2]]), [None, FULL, FULL, FULL]);
     }
 }
+
+#[test]
+fn who_took_over_a_leaf_on_a_branch_that_lost_does_not_speak_for_its_owner() {
+    let mut seen = 0;
+    for seed in 0..6 {
+        let rng = &mut rng(seed);
+        let (mut a, mut b, c) = trio(&ruled(RetentionRule::AllCommitted, 0), 90 + seed);
+        let (start, leaf) = (b.head(), c.leaf());
+        let theirs = b.stage(rng);
+        b.confirm(&theirs, SPLIT);
+        let mut branch = b.copy();
+        // On Alice's branch Dave comes in Carol's place.
+        let dave = identity("dave", rng);
+        let own = key_package(&dave, rng);
+        let add = own.key_package().clone();
+        let sent = a.run(|group| group.commit().remove(leaf).add(add).stage(NOW, rng)).unwrap();
+        if tag_of(&sent.message).as_bytes() > tag_of(&theirs.message).as_bytes() {
+            continue;
+        }
+        let welcome = a.confirm(&sent, SPLIT).welcome.unwrap();
+        let mut d = Client::join(&dave, &own, &welcome, &a.config).unwrap();
+        assert_eq!(d.leaf(), leaf);
+        let by_dave = d.stage(rng);
+        branch.config.retention.late_epochs = 4;
+        branch.restart();
+        for message in [&sent.message, &by_dave.message] {
+            assert!(!new_epoch(branch.receive(message, SPLIT).unwrap()).is_head);
+        }
+        for _ in 0..2 {
+            branch.run(|group| Ok(group.expire(NOW))).unwrap();
+            assert_eq!(levels(&branch, &[&start]), [FULL], "Carol may still be there");
+            branch.restart();
+        }
+        seen += 1;
+    }
+    assert!(seen > 0, "it happened");
+}
