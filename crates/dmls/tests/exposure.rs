@@ -226,7 +226,9 @@ fn an_epoch_is_kept_for_those_who_are_named_and_as_long() {
             assert!(a.group.epoch(&new.id).is_some());
         }
         let until = Time(NOW.0 + late);
-        assert_eq!(kept(&a, &first, NOW), Some(Kept::Late { since: NOW, until }));
+        for now in [NOW, Time(NOW.0 + 100)] {
+            assert_eq!(kept(&a, &first, now), Some(Kept::Late { since: NOW, until }));
+        }
         assert_eq!(a.group.epoch(&first).unwrap().level(), Level::Readable);
         let before = Time(until.0 - 1);
         assert_eq!(a.run(|group| Ok(group.expire(before))).unwrap(), []);
@@ -261,6 +263,26 @@ fn who_was_removed_is_named_and_waited_for_as_long() {
         deleted.iter().map(|gone| (&gone.id, gone.level)).collect::<Vec<_>>(),
         [(&first, Level::Readable)]
     );
+}
+
+#[test]
+fn of_those_whom_one_commit_removes_only_who_was_not_seen_is_named() {
+    let rng = &mut rng(11);
+    let config = retention(RetentionRule::AllCommitted);
+    let [mut a, mut b, mut c, _] =
+        group(&["ann", "bea", "cem", "dan"], &config, rng).try_into().ok().unwrap();
+    let first = a.head();
+    commit(&mut c, &mut [&mut a, &mut b], rng);
+    let second = a.head();
+    let both =
+        b.run(|group| group.commit().remove(LeafIndex(2)).remove(LeafIndex(3)).stage_confirmed(NOW, rng));
+    a.receive(&both.unwrap().sent.message, SPLIT).unwrap();
+    for (epoch, names) in [(first, vec![3]), (second, vec![2, 3])] {
+        match kept(&a, &epoch, NOW) {
+            Some(Kept::Members { removed, .. }) => assert_eq!(leaves(&removed), names),
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[test]

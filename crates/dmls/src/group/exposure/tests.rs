@@ -124,25 +124,27 @@ fn half_filled(cast: &mut Cast) -> (Vec<Group>, EpochId, EpochId) {
 fn without_a_tree_key_the_commits_of_those_who_encrypt_to_it_stay_closed() {
     let cast = &mut Cast::new();
     let (all, old, head) = half_filled(cast);
-    let report = all[0].exposure_report(NOW);
     let mut counts = BTreeSet::new();
-    for epoch in [&old, &head] {
-        let commits: Vec<_> = all[1..].iter().map(|by| cast.commit_at(by, epoch)).collect();
+    // The first knows the nodes above it; above the third one is blank, so that others encrypt to its leaf.
+    for (robbed, epoch) in [(0, &old), (0, &head), (2, &old), (2, &head)] {
+        let report = all[robbed].exposure_report(NOW);
+        let others = all.iter().enumerate().filter(|(place, _)| *place != robbed);
+        let commits: Vec<_> = others.map(|(_, by)| cast.commit_at(by, epoch)).collect();
         let opened = |thief: &Group| {
             commits.iter().filter(|sent| process(thief, epoch, &sent.message).is_ok()).count()
         };
-        assert_eq!(opened(&cast.stolen(&all[0])), 5);
+        assert_eq!(opened(&cast.stolen(&all[robbed])), 5);
         let keys = tree_keys(&report, epoch);
         assert_eq!(keys.iter().map(|key| key.encrypted_by).sum::<usize>(), 5, "one key for each commit");
         for key in keys {
-            let mut thief = cast.stolen(&all[0]);
+            let mut thief = cast.stolen(&all[robbed]);
             let private = &mut thief.graph.node_mut(epoch).unwrap().full_mut().unwrap().private;
             assert!(private.keys.remove(&key.node).is_some());
             assert_eq!(opened(&thief), 5 - key.encrypted_by, "{key:?}");
-            counts.insert(key.encrypted_by);
+            counts.insert((robbed, key.encrypted_by));
         }
     }
-    assert!(counts.len() > 2, "keys of different use: {counts:?}");
+    assert!(counts.contains(&(0, 1)) && counts.contains(&(0, 2)) && counts.contains(&(2, 3)), "{counts:?}");
 }
 
 #[test]
