@@ -322,6 +322,37 @@ fn records_as_a_graph() {
 }
 
 #[test]
+fn records_as_a_thief_sees_them() {
+    let (records, _) = records(KeySchedule::Dmls);
+    // By the default rule, as the command has it.
+    let group = Group::load(&records, Config::new(AcceptAnyCredential)).unwrap();
+    let report = group.exposure_report(Time(1_800_086_400));
+    with_files(&[dump(&records).as_bytes()], |paths| {
+        let args = ["--records", &paths[0], "--exposure", "--now", "1800086400"];
+        let output = inspect(&args, b"");
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(text, report.to_string());
+        assert!(text.contains("24 h") && text.contains("the head"), "{text}");
+
+        let output = inspect(&[&args[..], &["--json"]].concat(), b"");
+        let value = &objects(&output)[0];
+        let epochs = value["epochs"].as_array().unwrap();
+        assert_eq!((epochs.len(), &value["erased"]), (report.epochs.len(), &report.erased.into()));
+        for (told, epoch) in epochs.iter().zip(&report.epochs) {
+            assert_eq!(told["id"], hex(epoch.id.as_bytes()));
+            assert_eq!(told["kept"]["text"], epoch.kept.to_string());
+            assert_eq!(told["messages"]["unused"], epoch.messages.unused);
+            let punctured = epoch.processing.as_ref().and_then(|keys| keys.punctured);
+            assert_eq!(told["processing"]["punctured"].as_u64(), punctured.map(|count| count as u64));
+        }
+        let secret = hex(group.head().authenticator().unwrap());
+        assert!(!value.to_string().contains(&secret) && !text.contains(&secret));
+    });
+    assert_eq!(inspect(&["--exposure", "00"], b"").status.code(), Some(2));
+}
+
+#[test]
 fn records_of_the_other_key_schedule() {
     let dump = dump(&records(KeySchedule::Rfc9420).0);
     let output = inspect(&["--json", "--records", "-"], dump.as_bytes());

@@ -141,7 +141,8 @@ impl PreSharedKeys for NoPreSharedKeys {
 }
 
 /// When old epochs stop processing commits while the network is split, and how long they are read after that (draft s6.1.2, s7). It is
-/// this client's own choice: it decides what is kept, never which branch wins.
+/// this client's own choice: it decides what is kept, never which branch wins. `docs/policy.md` says what each rule exposes, and what to
+/// choose; [`crate::EpochRef::kept`] for whom an epoch is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// Which epochs may still be needed.

@@ -79,11 +79,13 @@ pub use crypto::suite::Suite;
 pub use epoch::{Added, CommitSummary, KnownCommit, Member, NewGroupOptions};
 pub use error::{Error, Limit, RecordsError, Rule, Unsupported, Usage};
 pub use fork_choice::{Candidate, ForkChoice};
+pub use group::exposure;
 pub use group::{
     Application, Bundle, Changes, CommitBuilder, Committed, Consolidation, Deleted, DmlsMessage,
-    EpochDeleted, EpochRef, ExternalJoinOptions, Founding, Group, GroupPlace, Held, Level, Lost, LostCommit,
-    MemberFacts, MessageBuilder, MessageKind, Network, NewEpoch, Outcome, ReceivedProposal, Removed, Resumed,
-    RolledBack, SentCommit, SentProposal, Step, Stranded, ToRemove, Told, Turn, WaitsFor, Why, classify,
+    EpochDeleted, EpochRef, ExternalJoinOptions, Founding, Group, GroupPlace, Held, Kept, Level, Lost,
+    LostCommit, MemberFacts, MessageBuilder, MessageKind, Network, NewEpoch, Outcome, ReceivedProposal,
+    Removed, Resumed, RolledBack, SentCommit, SentProposal, Step, Stranded, ToRemove, Told, Turn, WaitsFor,
+    Why, classify,
 };
 pub use identity::{Identity, OwnKeyPackage};
 pub use key_package::KeyPackage;

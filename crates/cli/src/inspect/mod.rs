@@ -1,6 +1,7 @@
 //! `dmls inspect`: what is in a message, or in a stored group.
 
 mod describe;
+mod exposure;
 mod field;
 mod input;
 mod records;
@@ -25,6 +26,9 @@ use input::Missing;
 /// With --records it draws the graph of the epochs of one group, from the records that the application stored. The
 /// dump is text: on each line a record, its key and its value in hex digits with a blank between (nothing for an empty
 /// value); empty lines, and lines that begin with #, don't count. The dump holds secrets, of which none is printed.
+///
+/// With --exposure it tells what whoever takes these records learns, epoch by epoch, and why each is kept. The records don't
+/// say by which rule: it is the default one (`Retention::default`) that is told.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Files with the bytes, with hex digits (also with 0x) or base64 (standard or URL-safe, padded or not), such
@@ -34,6 +38,12 @@ pub struct Args {
     /// Draw the epochs of the group in this dump of its records
     #[arg(long, value_name = "FILE", conflicts_with = "inputs")]
     records: Option<String>,
+    /// What a thief of these records learns, instead of the drawing
+    #[arg(long, requires = "records")]
+    exposure: bool,
+    /// The time of the report, in seconds since 1970, instead of the clock's
+    #[arg(long, value_name = "SECONDS", requires = "exposure")]
+    now: Option<u64>,
     /// JSON, one object for each input: structs as objects, bytes as hex, errors as `error`
     #[arg(long)]
     json: bool,
@@ -119,6 +129,13 @@ fn show_message(args: &Args, input: &str) -> Result<String, Problem> {
 fn show_records(args: &Args, input: &str) -> Result<String, Problem> {
     let dump = input::read_raw(input)?;
     let group = records::load(&dump).map_err(|text| Problem { text, at: None, code: 1 })?;
+    if args.exposure {
+        let report = exposure::report(&group, args.now);
+        return Ok(match args.json {
+            true => object(json!({ "input": input }), exposure::json(&report)),
+            false => report.to_string(),
+        });
+    }
     Ok(match args.json {
         true => object(json!({ "input": input }), records::json(&group)),
         false => records::draw(&group, Look::of_stdout(args.plain)),

@@ -69,7 +69,7 @@ fn summary(group: &Group) -> String {
         count(group.epochs().count(), "epoch"),
         format!("{} pending", count(group.pending().count(), "commit")),
         format!("{} held", count(group.held(), "message")),
-        format!("the network is {}", network(group)),
+        format!("the network is {}", network(group.network())),
     ];
     format!("group {}: {}", hex(group.id()), parts.join(", "))
 }
@@ -86,7 +86,7 @@ fn notes(epoch: EpochRef<'_>) -> Vec<&'static str> {
     signs.into_iter().filter(|(is, _)| *is).map(|(_, sign)| sign).chain(level).collect()
 }
 
-fn level(level: Level) -> &'static str {
+pub fn level(level: Level) -> &'static str {
     match level {
         Level::Known => "known",
         Level::Readable => "readable",
@@ -94,8 +94,8 @@ fn level(level: Level) -> &'static str {
     }
 }
 
-fn network(group: &Group) -> &'static str {
-    match group.network() {
+pub fn network(network: Network) -> &'static str {
+    match network {
         Network::Whole => "whole",
         Network::Split => "split",
     }
@@ -129,7 +129,7 @@ pub fn json(group: &Group) -> Value {
             KeySchedule::Dmls => "dmls",
             KeySchedule::Rfc9420 => "rfc9420",
         },
-        "network": network(group),
+        "network": network(group.network()),
         "head": id(group.head().id()),
         "pending": group.pending().map(|(commit, _)| hex(commit.as_bytes())).collect::<Vec<_>>(),
         "claimed_removals": group.claimed_removals().map(|id| hex(id.as_bytes())).collect::<Vec<_>>(),

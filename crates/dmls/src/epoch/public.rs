@@ -84,6 +84,11 @@ impl PublicEpoch {
         self.ruleset.as_ref().map_or(config.offer_external_joins, |ruleset| !none(ruleset))
     }
 
+    /// Whether somebody may join it by an external commit (R16). A group without a ruleset takes what RFC 9420 takes.
+    pub(crate) fn allows_external_joins(&self) -> bool {
+        self.ruleset.as_ref().is_none_or(|ruleset| ruleset.external_joins != ExternalJoins::NONE)
+    }
+
     /// A group has one ruleset, or none, as long as it lives (R16).
     pub(crate) fn check_ruleset_stays(&self, extensions: &Extensions) -> Result<(), Rule> {
         // Whoever drops the extension of R9 breaks another rule.

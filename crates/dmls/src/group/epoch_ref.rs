@@ -169,6 +169,10 @@ impl<'g> EpochRef<'g> {
         Some(self.members()?.into_iter().map(facts).collect())
     }
 
+    pub(super) fn group(&self) -> &'g Group {
+        self.group
+    }
+
     pub(super) fn full(&self) -> Result<&'g Epoch, Usage> {
         self.vertex.value.full().ok_or(Usage::EpochNotFull)
     }

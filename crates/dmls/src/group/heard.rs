@@ -186,6 +186,17 @@ impl Heard {
         }
     }
 
+    /// Those who may still go on from an epoch on the way with this number.
+    pub(super) fn waited_for(&self, number: u64) -> impl Iterator<Item = LeafIndex> {
+        self.first.iter().filter(move |(_, first)| **first <= number).map(|(leaf, _)| *leaf)
+    }
+
+    /// By the number of the epoch that removed them, when the last were removed who may still go on from there.
+    pub(super) fn waited_for_removed(&self, number: u64) -> impl Iterator<Item = (u64, Time)> {
+        let may = self.removed.iter().filter(move |((first, until), _)| (*first..*until).contains(&number));
+        may.map(|((_, until), when)| (*until, *when))
+    }
+
     pub(super) fn passed(&self) -> Passed {
         let before = self.counts.keys().next().copied().unwrap_or(u64::MAX);
         Passed {

@@ -125,7 +125,7 @@ impl Group {
     }
 
     /// What the rule does not need any more ([`crate::Retention`]).
-    fn not_needed(&self, head: &EpochId, new: Option<Added<'_>>, now: Time) -> Vec<LetGo> {
+    pub(super) fn not_needed(&self, head: &EpochId, new: Option<Added<'_>>, now: Time) -> Vec<LetGo> {
         let retention = &self.config.retention;
         if retention.rule == RetentionRule::WhileTold || self.is_linear() {
             return Vec::new();
@@ -186,7 +186,7 @@ impl Group {
         beside.chain(self.graph.way().iter().filter(|(_, id)| id != head && leaves_way(id))).collect()
     }
 
-    fn hears_losers(&self) -> bool {
+    pub(super) fn hears_losers(&self) -> bool {
         self.graph.vertex(&self.state.head).is_some_and(|head| head.choice.hears_losers())
     }
 

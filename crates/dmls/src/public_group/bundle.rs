@@ -3,7 +3,7 @@
 use crate::codec::Decode;
 use crate::epoch::{Added, PublicEpoch};
 use crate::error::{Error, Rule};
-use crate::extension::{ExternalJoins, ExternalPub};
+use crate::extension::ExternalPub;
 use crate::framing::MlsMessage;
 use crate::key_schedule::{CommitId, EpochId};
 use crate::registry::ExtensionType;
@@ -40,7 +40,7 @@ impl PublicGroup {
             return Err(Rule::BundleCommit.into());
         }
         let offers = info.extensions.content::<ExternalPub>()?.is_some();
-        if offers && !allows_external_joins(child) {
+        if offers && !child.allows_external_joins() {
             return Err(Rule::BundleExternalPub.into());
         }
         let dmls_epoch = info.name(&self.suite, ExtensionType::DMLS_EPOCH)?.ok_or(Rule::BundleEpoch)?;
@@ -65,9 +65,4 @@ impl PublicGroup {
         }
         Ok(())
     }
-}
-
-/// Whether members may offer external joins to this epoch (R16). A group without a ruleset takes what RFC 9420 takes.
-fn allows_external_joins(child: &PublicEpoch) -> bool {
-    child.ruleset.as_ref().is_none_or(|ruleset| ruleset.external_joins != ExternalJoins::NONE)
 }

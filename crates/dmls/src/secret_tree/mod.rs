@@ -146,6 +146,12 @@ impl SecretTree {
         handshake.map(|(leaf, _)| *leaf)
     }
 
+    /// Of each ratchet of which a key was used: the generations that were skipped, and from which on none was derived.
+    pub(crate) fn unused(&self) -> impl Iterator<Item = (LeafIndex, RatchetKind, Vec<u32>, Option<u32>)> {
+        let ratchets = self.ratchets.iter();
+        ratchets.map(|((leaf, kind), ratchet)| (*leaf, *kind, ratchet.skipped(), ratchet.next()))
+    }
+
     /// Everything, for persistent storage.
     pub(crate) fn records(&self) -> impl Iterator<Item = (RecordKey, Zeroizing<Vec<u8>>)> {
         let nodes = self.nodes.iter().map(|(node, secret)| (RecordKey::Node(*node), node_record(secret)));

@@ -93,6 +93,16 @@ impl Ratchet {
         Ok((*next, key, after))
     }
 
+    /// The generations whose keys wait for their messages.
+    pub(super) fn skipped(&self) -> Vec<u32> {
+        self.kept.iter().map(|kept| kept.generation).collect()
+    }
+
+    /// The first generation that was never derived; `None` if there are no more.
+    pub(super) fn next(&self) -> Option<u32> {
+        self.head.as_ref().map(|(next, _)| *next)
+    }
+
     /// The encoding, in memory that is erased.
     pub(super) fn record(&self) -> Zeroizing<Vec<u8>> {
         let head = self.head.as_ref().map_or(0, |(_, secret)| 4 + 4 + secret.len());
