@@ -11,7 +11,7 @@ mod common;
 use allocation_counter::measure;
 use common::{NOW, SPLIT, WHOLE, group, public_config, rng};
 use dmls::codec::{Decode, Encode};
-use dmls::{Config, DmlsMessage, Group, Level, Limits, Network, Outcome, Step};
+use dmls::{Config, DmlsMessage, Group, Level, Limits, Network, Outcome, Retention, RetentionRule, Step};
 use rand_chacha::ChaCha20Rng;
 
 /// What one operation costs.
@@ -86,12 +86,13 @@ fn window(a: &mut Group, b: &mut Group, rng: &mut ChaCha20Rng) -> [Cost; 2] {
     all
 }
 
-fn thousands_of_epochs(network: Network, retained: usize) {
+/// At the end so many epochs are full, or so many at most with a rule of our own.
+fn thousands_of_epochs(network: Network, retention: Retention, retained: usize) {
     #[allow(clippy::disallowed_methods, reason = "how long a test runs is decided outside")]
     let epochs = std::env::var("DMLS_GROWTH_EPOCHS").map_or(2_000, |number| number.parse().unwrap());
     let rng = &mut rng(1);
     let limits = Limits { known_epochs: 1_024, ..Limits::default() };
-    let (mut a, mut b) = pair(&Config { limits, ..public_config() }, 1);
+    let (mut a, mut b) = pair(&Config { limits, retention, ..public_config() }, 1);
     for group in [&mut a, &mut b] {
         group.set_network(network).apply_unsaved();
     }
@@ -107,26 +108,38 @@ fn thousands_of_epochs(network: Network, retained: usize) {
     }
     let late = window(&mut a, &mut b, rng);
     for (n, what) in ["making", "following"].into_iter().enumerate() {
-        let what = format!("{what} a commit, {network:?}");
+        let what = format!("{what} a commit, {network:?}, {:?}", retention.rule);
         late[n].assert_within(105, early[n], &what);
         // Against the very first ones: there nothing is deleted, and each deletion is a record.
         late[n].assert_within(200, begin[n], &what);
     }
     for group in [&a, &b] {
         let left = group.epochs().filter(|epoch| epoch.level() == Level::Full).count();
-        assert_eq!(left, retained);
-        assert!(group.epochs().count() <= retained + 1_024 + 1, "{}", group.epochs().count());
+        match retention.rule {
+            RetentionRule::WhileTold => assert_eq!(left, retained),
+            _ => assert!(left <= retained, "{left} epochs"),
+        }
+        let late = retention.late_epochs;
+        assert!(group.epochs().count() <= retained + late + 1_024 + 1, "{}", group.epochs().count());
     }
 }
 
 #[test]
 fn after_thousands_of_epochs_a_commit_does_the_work_of_the_first_in_a_whole_network() {
-    thousands_of_epochs(WHOLE, 1);
+    thousands_of_epochs(WHOLE, Retention::while_told(), 1);
 }
 
 #[test]
 fn after_thousands_of_epochs_a_commit_does_the_work_of_the_first_in_a_split_network() {
-    thousands_of_epochs(SPLIT, 128);
+    thousands_of_epochs(SPLIT, Retention::while_told(), 128);
+}
+
+#[test]
+fn after_thousands_of_epochs_a_commit_does_the_work_of_the_first_where_no_server_tells() {
+    for rule in [RetentionRule::AllCommitted, RetentionRule::AllMoved] {
+        // Each waits for the other's last commit.
+        thousands_of_epochs(SPLIT, Retention { rule, ..Retention::default() }, 2);
+    }
 }
 
 #[test]
