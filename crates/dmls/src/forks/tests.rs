@@ -331,7 +331,7 @@ fn a_loser_stays_as_long_as_the_way_may_come_to_one_that_it_beats() {
 
 proptest! {
     // Some of what can go wrong is rare.
-    #![proptest_config(ProptestConfig::with_cases(5_000))]
+    #![proptest_config(ProptestConfig { cases: 5_000, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn the_way_is_what_a_search_from_the_top_finds(
         plans in plans(), first in 0..VERTICES, events in events()
