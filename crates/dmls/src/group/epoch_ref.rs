@@ -4,18 +4,19 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::codec::Encode;
-use crate::crypto::Tag;
-use crate::epoch::{Epoch, KnownCommit, Member, Recipient};
+use crate::crypto::{ProposalRef, Tag};
+use crate::epoch::{Epoch, KnownCommit, Member, Recipient, StoredProposal};
 use crate::error::{Error, Usage};
 use crate::extension::Extensions;
 use crate::forks::Vertex;
 use crate::framing::{MlsMessage, Sender};
 use crate::key_schedule::{CommitId, EpochId, ExportedSecret};
 use crate::time::Time;
-use crate::tree::LeafIndex;
+use crate::tree::{LeafIndex, LeafNode};
 
 use super::Group;
 use super::graph::{Level, Node};
+use super::outcome::ReceivedProposal;
 
 /// One epoch of a group. What it can tell depends on its [`Level`].
 #[derive(Clone, Copy)]
@@ -112,9 +113,26 @@ impl<'g> EpochRef<'g> {
         Some(self.vertex.value.reading()?.own_leaf)
     }
 
+    /// The leaf of a member: what it supports, its extensions, where it comes from.
+    pub fn leaf(&self, leaf: LeafIndex) -> Option<&'g LeafNode> {
+        self.vertex.value.public()?.tree.leaf(leaf)
+    }
+
     /// The extensions of its GroupContext, for a commit that replaces them.
     pub fn context_extensions(&self) -> Option<&'g Extensions> {
         Some(&self.vertex.value.public()?.context.extensions)
+    }
+
+    /// The proposals that wait in it for a commit: until then nobody who has seen them sends application data in it (RFC 9420 s12.4).
+    /// `None` if it is not [`Level::Full`].
+    pub fn proposals(&self) -> Option<Vec<ReceivedProposal>> {
+        let stored = |(reference, stored): (&ProposalRef, &StoredProposal)| ReceivedProposal {
+            epoch: self.id.clone(),
+            sender: stored.sender,
+            reference: reference.clone(),
+            proposal: stored.proposal.clone(),
+        };
+        Some(self.vertex.value.full()?.proposals.iter().map(stored).collect())
     }
 
     /// Its ratchet tree, for joiners who don't find it in the GroupInfo (RFC 9420 s12.4.3.3).

@@ -1,0 +1,129 @@
+//! Our own key packages: one is published, for any number of invitations, and replaced when it was used or is old.
+//!
+//! A folder gives nobody anything for himself alone: two people can take the same key package, and on the two sides of a split they will. So
+//! a key package of ours serves several invitations, and its private keys stay for some days after another took its place. That is
+//! what RFC 9420 s16.8 calls "last resort"; who joins by it renews its keys soon ([`crate::upkeep`]).
+
+use dmls::codec::{Decode, Encode};
+use dmls::crypto::KeyPackageRef;
+use dmls::{Identity, Time};
+use dmls_store::{Profile, Table, Transaction, Use};
+use rand_core::CryptoRng;
+
+use crate::client::see_common;
+use crate::error::Error;
+use crate::outbox;
+use crate::parcel::{Name, Place};
+use crate::people::Origin;
+use crate::record::record;
+
+const TABLE: Table<'_> = Table::new("own key packages");
+/// How long one is valid.
+const DAYS: u64 = 90;
+/// After so many days another is published.
+const RENEW: u64 = 30 * DAY;
+/// So long after it was replaced an invitation may still come.
+const GRACE: u64 = 14 * DAY;
+const DAY: u64 = 86_400;
+
+const PEOPLE: u8 = 0;
+const REQUEST: u8 = 1;
+
+struct Own {
+    parcel: Name,
+    /// Where that is: with the people, or with the requests.
+    place: u8,
+    made: Time,
+    /// Somebody invited us by it.
+    used: bool,
+    /// Another took its place then.
+    replaced: Option<Time>,
+}
+
+record!(Own { parcel, place, made, used, replaced });
+
+fn all(profile: &Profile) -> Result<Vec<(KeyPackageRef, Own)>, Error> {
+    let own = |(reference, stored): (Vec<u8>, dmls::crypto::Secret)| {
+        let own = Own::from_bytes(stored.as_bytes()).map_err(|_| Error::Damaged("a key package of ours"))?;
+        Ok((KeyPackageRef::from(reference), own))
+    };
+    profile.all(TABLE)?.into_iter().map(own).collect()
+}
+
+/// Makes a key package and publishes it in the place of the one before.
+pub(crate) fn publish(
+    tx: &mut Transaction<'_>,
+    identity: &Identity,
+    now: Time,
+    rng: &mut dyn CryptoRng,
+) -> Result<(), Error> {
+    for (reference, own) in all(tx)? {
+        if own.replaced.is_none() {
+            tx.put(TABLE, reference.as_bytes(), &Own { replaced: Some(now), ..own }.to_bytes())?;
+        }
+    }
+    let suite = identity.suite();
+    let own = Origin { made: now.0, rejoins: Vec::new() }.key_package(identity, DAYS, rng)?;
+    tx.put_key_package(&own, suite, Use::LastResort)?;
+    let parcel = outbox::post(tx, Place::People, &own.message())?;
+    see_common(tx, &parcel)?;
+    let stored = Own { parcel, place: PEOPLE, made: now, used: false, replaced: None };
+    Ok(tx.put(TABLE, own.reference(suite).as_bytes(), &stored.to_bytes())?)
+}
+
+/// Makes a key package by which a member asks to be taken in again, and publishes the request. It serves once.
+pub(crate) fn ask(
+    tx: &mut Transaction<'_>,
+    identity: &Identity,
+    group_id: &[u8],
+    now: Time,
+    rng: &mut dyn CryptoRng,
+) -> Result<(), Error> {
+    let suite = identity.suite();
+    let own = Origin { made: now.0, rejoins: group_id.to_vec() }.key_package(identity, GRACE / DAY, rng)?;
+    tx.put_key_package(&own, suite, Use::Once)?;
+    let parcel = outbox::post(tx, Place::Requests, &own.message())?;
+    see_common(tx, &parcel)?;
+    let stored = Own { parcel, place: REQUEST, made: now, used: false, replaced: Some(now) };
+    Ok(tx.put(TABLE, own.reference(suite).as_bytes(), &stored.to_bytes())?)
+}
+
+/// Somebody invited us by it.
+pub(crate) fn note_used(tx: &mut Transaction<'_>, reference: &KeyPackageRef) -> Result<(), Error> {
+    for (known, own) in all(tx)? {
+        if known == *reference {
+            tx.put(TABLE, reference.as_bytes(), &Own { used: true, ..own }.to_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+/// What is due.
+pub(crate) struct KeyPackagesDue {
+    /// Another is to be published.
+    pub renew: bool,
+    /// These are to be erased.
+    pub old: Vec<KeyPackageRef>,
+}
+
+pub(crate) fn due(profile: &Profile, now: Time) -> Result<KeyPackagesDue, Error> {
+    let (mut renew, mut old) = (true, Vec::new());
+    for (reference, own) in all(profile)? {
+        match own.replaced {
+            None => renew = own.used || now.0 >= own.made.0.saturating_add(RENEW),
+            Some(at) if now.0 >= at.0.saturating_add(GRACE) => old.push(reference),
+            Some(_) => {}
+        }
+    }
+    Ok(KeyPackagesDue { renew, old })
+}
+
+/// Erases a key package, here and in the network: no invitation by it can be opened any more.
+pub(crate) fn erase(tx: &mut Transaction<'_>, reference: &KeyPackageRef) -> Result<(), Error> {
+    if let Some((_, own)) = all(tx)?.into_iter().find(|(known, _)| known == reference) {
+        let place = if own.place == REQUEST { Place::Requests } else { Place::People };
+        outbox::retract(tx, place, own.parcel)?;
+    }
+    tx.delete_key_package(reference)?;
+    Ok(tx.delete(TABLE, reference.as_bytes())?)
+}

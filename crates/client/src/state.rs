@@ -1,0 +1,198 @@
+//! What the engine keeps of each group, beside the library's records.
+
+use dmls::codec::{Decode, Encode};
+use dmls::crypto::SignaturePublicKey;
+use dmls::{EpochId, Group, Time};
+use dmls_store::{Log, Profile, Table, Transaction};
+use sha2::{Digest, Sha256};
+
+use crate::error::Error;
+use crate::parcel::{GroupTag, Name};
+use crate::payload::{Mark, MessageId};
+use crate::record::{fixed, record};
+
+/// A group with what we keep about it.
+pub(crate) struct Local {
+    pub group: Group,
+    pub tag: GroupTag,
+    pub state: State,
+}
+
+/// What changes now and then: one record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct State {
+    /// Since when there is something to do for one of the members, and in which head.
+    pub due: Option<Due>,
+    /// When we last committed or joined.
+    pub committed: Time,
+    /// Ends of branches that lost and were not looked through.
+    pub lost: Vec<EpochId>,
+    /// We want to leave.
+    pub leaving: bool,
+    /// We asked to be taken in again.
+    pub asked: Option<Time>,
+    /// The others are where we can't follow.
+    pub stranded: bool,
+    /// An old copy was restored.
+    pub rolled_back: bool,
+    /// Since when something is to be acknowledged.
+    pub unsaid: Option<Time>,
+    /// The place in the log up to which it was shown.
+    pub shown: Option<u64>,
+}
+
+record!(State { due, committed, lost, leaving, asked, stranded, rolled_back, unsaid, shown });
+
+/// Work that one of the members should do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Due {
+    pub head: EpochId,
+    pub since: Time,
+}
+
+record!(Due { head, since });
+
+impl State {
+    const TABLE: &'static str = "state";
+    const KEY: &'static [u8] = b"state";
+    /// Lost branches that wait: the oldest go first. Each is told when it loses, whatever becomes of it here.
+    const MAX_LOST: usize = 64;
+
+    pub(crate) fn new(now: Time) -> Self {
+        Self {
+            due: None,
+            committed: now,
+            lost: Vec::new(),
+            leaving: false,
+            asked: None,
+            stranded: false,
+            rolled_back: false,
+            unsaid: None,
+            shown: None,
+        }
+    }
+
+    pub(crate) fn load(profile: &Profile, group_id: &[u8]) -> Result<Self, Error> {
+        const DAMAGED: Error = Error::Damaged("the state of a group");
+        let stored = profile.get(Table::of_group(Self::TABLE, group_id), Self::KEY)?.ok_or(DAMAGED)?;
+        Self::from_bytes(stored.as_bytes()).map_err(|_| DAMAGED)
+    }
+
+    pub(crate) fn store(&self, tx: &mut Transaction<'_>, group_id: &[u8]) -> Result<(), Error> {
+        Ok(tx.put(Table::of_group(Self::TABLE, group_id), Self::KEY, &self.to_bytes())?)
+    }
+
+    pub(crate) fn delete(tx: &mut Transaction<'_>, group_id: &[u8]) -> Result<(), Error> {
+        Ok(tx.clear_table(Table::of_group(Self::TABLE, group_id))?)
+    }
+
+    /// A branch lost: it is to be looked through.
+    pub(crate) fn add_lost(&mut self, end: &EpochId) {
+        if !self.lost.contains(end) {
+            self.lost.push(end.clone());
+        }
+        let excess = self.lost.len().saturating_sub(Self::MAX_LOST);
+        self.lost.drain(..excess);
+    }
+}
+
+/// A message of ours that not all members have acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unsettled {
+    /// Its place in the log.
+    pub order: u64,
+    /// The epoch in which it was sent the last time.
+    pub epoch: EpochId,
+    /// The parcel in which it was sent the last time.
+    pub mark: Mark,
+}
+
+record!(Unsettled { order, epoch, mark });
+
+/// The tables and logs of a group.
+#[derive(Clone, Copy)]
+pub(crate) struct Spaces<'a>(pub &'a [u8]);
+
+impl<'a> Spaces<'a> {
+    /// Entries for people.
+    pub(crate) fn log(self) -> Log<'a> {
+        Log::of_group("log", self.0)
+    }
+
+    /// Places in the log, by sender and message id.
+    pub(crate) fn ids(self) -> Table<'a> {
+        Table::of_group("ids", self.0)
+    }
+
+    /// Parcels that were taken in, by name.
+    pub(crate) fn seen(self) -> Table<'a> {
+        Table::of_group("seen", self.0)
+    }
+
+    /// Own messages that not all have acknowledged, by id.
+    pub(crate) fn unsettled(self) -> Table<'a> {
+        Table::of_group("unsettled", self.0)
+    }
+
+    /// Who has acknowledged a parcel, by its mark.
+    pub(crate) fn receipts(self) -> Table<'a> {
+        Table::of_group("receipts", self.0)
+    }
+
+    /// Marks that we have to acknowledge.
+    pub(crate) fn unsaid(self) -> Log<'a> {
+        Log::of_group("unsaid", self.0)
+    }
+
+    /// Members who ask to be taken in again, by the reference of their key package.
+    pub(crate) fn requests(self) -> Table<'a> {
+        Table::of_group("requests", self.0)
+    }
+}
+
+impl Spaces<'_> {
+    /// Deletes all of them.
+    pub(crate) fn clear(self, tx: &mut Transaction<'_>) -> Result<(), Error> {
+        for table in [self.ids(), self.seen(), self.unsettled(), self.receipts(), self.requests()] {
+            tx.clear_table(table)?;
+        }
+        for log in [self.log(), self.unsaid()] {
+            tx.clear_log(log)?;
+        }
+        Ok(())
+    }
+}
+
+/// A member in our tables: the beginning of its key's hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct MemberTag(pub [u8; 8]);
+
+fixed!(MemberTag, 8, "the tag of a member, 8 bytes");
+
+impl MemberTag {
+    pub(crate) fn of(key: &SignaturePublicKey) -> Self {
+        let mut tag = [0; 8];
+        tag.copy_from_slice(&Sha256::digest(key.as_bytes())[..8]);
+        Self(tag)
+    }
+
+    /// The key of [`Spaces::ids`]: nobody else can take the id of somebody's message.
+    pub(crate) fn with(self, id: MessageId) -> [u8; 24] {
+        let mut key = [0; 24];
+        key[..8].copy_from_slice(&self.0);
+        key[8..].copy_from_slice(&id.0);
+        key
+    }
+}
+
+/// Who has acknowledged a parcel.
+pub(crate) fn receipts(profile: &Profile, group_id: &[u8], mark: Mark) -> Result<Vec<MemberTag>, Error> {
+    let stored = profile.get(Spaces(group_id).receipts(), &mark.0)?;
+    let stored = stored.map(|stored| Vec::from_bytes(stored.as_bytes())).transpose();
+    Ok(stored.map_err(|_| Error::Damaged("a receipt"))?.unwrap_or_default())
+}
+
+/// Notes that a parcel was taken in.
+pub(crate) fn see(tx: &mut Transaction<'_>, group_id: &[u8], name: &Name) -> Result<(), Error> {
+    Ok(tx.put(Spaces(group_id).seen(), &name.0, &[])?)
+}

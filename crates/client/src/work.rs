@@ -1,0 +1,234 @@
+//! Commits: what a person wants, and what one of the members has to do for all.
+
+use std::collections::BTreeSet;
+
+use dmls::codec::{Decode, Encode};
+use dmls::crypto::KeyPackageRef;
+use dmls::extension::Extensions;
+use dmls::{Consolidation, Group, KeyPackage, LeafIndex, NewEpoch, Time};
+use dmls_store::Profile;
+use rand_core::CryptoRng;
+use sha2::{Digest, Sha256};
+
+use crate::client::{Client, group_name, note, unknown};
+use crate::entry::{Entry, GroupEvent, Note};
+use crate::error::Error;
+use crate::happened::new_epoch;
+use crate::outbox;
+use crate::parcel::Place;
+use crate::people::{Origin, Person};
+use crate::state::{Local, Spaces, State, see};
+
+/// What a commit of ours is to do, beside the proposals that wait.
+#[derive(Default)]
+pub(crate) struct Work {
+    pub removes: BTreeSet<LeafIndex>,
+    pub adds: Vec<KeyPackage>,
+    pub extensions: Option<Extensions>,
+    /// What lost branches did.
+    pub lost: Option<(Consolidation, Vec<KeyPackage>)>,
+    /// Requests that it answers, or that are void.
+    pub requests: Vec<KeyPackageRef>,
+}
+
+/// A member who is to be taken in again.
+struct Replacement {
+    leaf: LeafIndex,
+    key_package: KeyPackage,
+}
+
+impl Client {
+    /// Commits. Without a server a commit counts as soon as it is made: it is confirmed in the transaction that queues it, so that we never
+    /// commit in its parent again.
+    pub(crate) fn commit(
+        &mut self,
+        id: &[u8],
+        work: Work,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<NewEpoch, Error> {
+        let own_name = self.name();
+        let Self { groups, profile, events, seen, .. } = self;
+        let Local { group, tag, state } = groups.get_mut(id).ok_or_else(|| unknown(id))?;
+        let mut commit = group.commit();
+        let repeated: BTreeSet<_> =
+            work.lost.iter().flat_map(|(todo, _)| &todo.removes).map(|removal| removal.member.leaf).collect();
+        let consolidates =
+            work.lost.as_ref().is_some_and(|(todo, fresh)| !todo.removes.is_empty() || !fresh.is_empty());
+        if let Some((todo, fresh)) = &work.lost {
+            commit = commit.consolidate(todo, fresh.iter().cloned())?;
+        }
+        for leaf in work.removes.difference(&repeated) {
+            commit = commit.remove(*leaf);
+        }
+        for key_package in &work.adds {
+            commit = commit.add(key_package.clone());
+        }
+        if let Some(extensions) = work.extensions {
+            commit = commit.extensions(extensions);
+        }
+        let step = commit.stage_confirmed(now, rng)?;
+        let mut told = Vec::new();
+        let mut new_state = State { due: None, ..state.clone() };
+        let place = Place::Group(*tag);
+        let made = step.persist(|changes, made| {
+            profile.transaction(|tx| {
+                tx.write_group(id, changes)?;
+                let name = outbox::post(tx, place, &made.sent.message)?;
+                see(tx, id, &name)?;
+                for reference in &work.requests {
+                    tx.delete(Spaces(id).requests(), reference.as_bytes())?;
+                }
+                for added in &made.epoch.commit.added {
+                    Person::delete(tx, added.key_package.as_bytes())?;
+                }
+                new_epoch(tx, &mut told, id, &mut new_state, &made.epoch, now)?;
+                if consolidates {
+                    note(tx, &mut told, id, Note::new(GroupEvent::Consolidated, now).by(own_name.clone()))?;
+                }
+                new_state.store(tx, id)
+            })
+        })?;
+        *state = new_state;
+        seen.entry(place).or_default().insert(crate::parcel::Name::of(&made.sent.message));
+        events.extend(told);
+        Ok(made.epoch)
+    }
+
+    /// What members should do in a group, and whose turn it is: how many come before us. `None` if there is nothing to do.
+    pub(crate) fn due_work(&self, id: &[u8], now: Time) -> Result<Option<(Work, usize)>, Error> {
+        let local = self.groups.get(id).ok_or_else(|| unknown(id))?;
+        let group = &local.group;
+        let head = group.head();
+        let mut work = Work::default();
+        let Some(own) = head.own_leaf() else { return Ok(None) };
+        let mut turn = None;
+        if !local.state.lost.is_empty() {
+            let todo = group.consolidate(&local.state.lost);
+            let fresh = fresh_for(&self.profile, &todo, now)?;
+            if !fresh.is_empty() || !todo.removes.is_empty() {
+                turn = todo.turns.iter().position(|leaf| *leaf == own);
+                work.lost = Some((todo, fresh));
+            }
+        }
+        let requests = self.requests(group, now)?;
+        for (reference, request) in requests {
+            match request {
+                Some(replacement) => {
+                    work.removes.insert(replacement.leaf);
+                    work.adds.push(replacement.key_package);
+                    work.requests.push(reference);
+                }
+                None => work.requests.push(reference),
+            }
+        }
+        let waiting = head.proposals().is_some_and(|proposals| !proposals.is_empty());
+        let something = work.lost.is_some() || !work.adds.is_empty() || waiting;
+        if !something && !self.update_due(local, now) {
+            return Ok(None);
+        }
+        let without: BTreeSet<_> = work.removes.clone();
+        Ok(Some((work, turn.unwrap_or_else(|| place_in_line(group, own, &without)))))
+    }
+
+    /// Requests to be taken in again, each with the leaf that it replaces; those that are void without.
+    fn requests(
+        &self,
+        group: &Group,
+        now: Time,
+    ) -> Result<Vec<(KeyPackageRef, Option<Replacement>)>, Error> {
+        let head = group.head();
+        let members = head.members().unwrap_or_default();
+        let judge = |(reference, stored): (Vec<u8>, dmls::crypto::Secret)| {
+            let key_package =
+                KeyPackage::from_bytes(stored.as_bytes()).map_err(|_| Error::Damaged("a request"))?;
+            let leaf = &key_package.leaf_node;
+            let member = members.iter().find(|member| member.signature_key == leaf.signature_key);
+            let lifetime = match leaf.source {
+                dmls::tree::LeafNodeSource::KeyPackage(lifetime) => Some(lifetime),
+                _ => None,
+            };
+            let is_now = lifetime.is_some_and(|lifetime| lifetime.contains(now));
+            // What is not newer than the leaf was answered, or is repeated by somebody else.
+            let newer = |leaf_there| Origin::of(leaf_there).made < Origin::of(leaf).made;
+            let found = member
+                .filter(|member| Some(member.leaf) != head.own_leaf() && is_now)
+                .filter(|member| head.leaf(member.leaf).is_some_and(newer))
+                .map(|member| member.leaf);
+            Ok((KeyPackageRef::from(reference), found.map(|leaf| Replacement { leaf, key_package })))
+        };
+        self.profile.all(Spaces(group.id()).requests())?.into_iter().map(judge).collect()
+    }
+
+    /// Whether our keys are to be renewed: regularly, and once others wait for a commit of ours (draft s7).
+    fn update_due(&self, local: &Local, now: Time) -> bool {
+        const DAY: u64 = 86_400;
+        let State { committed, .. } = local.state;
+        if now.0 >= committed.0.saturating_add(self.settings.update_after) {
+            return true;
+        }
+        let head = local.group.head();
+        let old = local.group.epochs().find(|epoch| epoch.level() == dmls::Level::Full && epoch.is_on_way());
+        old.is_some_and(|old| {
+            old.id() != head.id() && now.0 >= old.made().0.saturating_add(DAY) && committed < old.made()
+        })
+    }
+
+    /// After a commit that replaced the extensions: the group may have another name.
+    pub(crate) fn note_name(&mut self, id: &[u8], before: &str, by: &str, now: Time) -> Result<(), Error> {
+        let Some(local) = self.groups.get(id) else { return Ok(()) };
+        let name = group_name(&local.group);
+        if name == before {
+            return Ok(());
+        }
+        let mut told = Vec::new();
+        self.profile.transaction(|tx| {
+            note(tx, &mut told, id, Note::new(GroupEvent::Renamed, now).by(by).whom(vec![name.clone()]))
+        })?;
+        self.events.extend(told);
+        Ok(())
+    }
+
+    /// Writes a note.
+    pub(crate) fn note(&mut self, id: &[u8], written: Note) -> Result<(), Error> {
+        let entry = Entry::Note(written.clone());
+        self.profile.transaction(|tx| note(tx, &mut Vec::new(), id, written))?;
+        self.tell(id, entry);
+        Ok(())
+    }
+}
+
+/// Fresh key packages of those whom lost branches had added.
+fn fresh_for(profile: &Profile, todo: &Consolidation, now: Time) -> Result<Vec<KeyPackage>, Error> {
+    if todo.adds.is_empty() {
+        return Ok(Vec::new());
+    }
+    let people = Person::all(profile)?;
+    let fresh = |added: &dmls::Added| {
+        let fits = |(reference, person): &(&Vec<u8>, &Person)| {
+            *person.key() == added.member.signature_key
+                && reference.as_slice() != added.key_package.as_bytes()
+                && person.lifetime().is_some_and(|lifetime| lifetime.contains(now))
+        };
+        let newest = people
+            .iter()
+            .filter(fits)
+            .max_by_key(|(_, person)| Origin::of(&person.key_package.leaf_node).made);
+        newest.map(|(_, person)| person.key_package.clone())
+    };
+    Ok(todo.adds.iter().filter_map(fresh).collect())
+}
+
+/// How many members come before us, by hash(epoch id, leaf): all who are in the epoch have the same order, and no member is always first.
+fn place_in_line(group: &Group, own: LeafIndex, without: &BTreeSet<LeafIndex>) -> usize {
+    let head = group.head();
+    let rank = |leaf: LeafIndex| {
+        let hash = Sha256::new().chain_update(b"dmls turn").chain_update(head.id().as_bytes());
+        <[u8; 32]>::from(hash.chain_update(leaf.to_bytes()).finalize())
+    };
+    let ours = rank(own);
+    let members = head.members().unwrap_or_default();
+    let others =
+        members.iter().map(|member| member.leaf).filter(|leaf| *leaf != own && !without.contains(leaf));
+    others.filter(|leaf| rank(*leaf) < ours).count()
+}

@@ -1,0 +1,200 @@
+//! What people see: they write, the network splits, it heals, somebody's process ends.
+
+mod common;
+
+use common::{Network, Person, START, group, settle};
+use dmls_client::{Error, Event};
+
+#[test]
+fn people_meet_and_talk() {
+    let mut now = START;
+    let (mut people, network) = group(&["Alice", "Bob", "Carol"], 1, &mut now);
+    for person in &people {
+        assert_eq!(person.members("friends"), ["Alice", "Bob", "Carol"]);
+        assert_eq!(person.head("friends"), people[0].head("friends"));
+    }
+    people[0].say("friends", "hello", now);
+    people[1].say("friends", "hi", now);
+    settle(&mut people.iter_mut().collect::<Vec<_>>(), &network, &mut now);
+    for person in &people {
+        assert_eq!(person.texts("friends"), ["hello", "hi"]);
+        let from: Vec<_> =
+            person.messages("friends").into_iter().map(|message| (message.text, message.from)).collect();
+        assert!(from.contains(&("hello".to_owned(), "Alice".to_owned())));
+        assert!(from.contains(&("hi".to_owned(), "Bob".to_owned())));
+    }
+}
+
+#[test]
+fn both_sides_of_a_split_are_read_by_all() {
+    let mut now = START;
+    let names = ["Alice", "Bob", "Carol", "Dave"];
+    let (mut people, network) = group(&names, 2, &mut now);
+    let other = network.copy();
+    for round in 0..5 {
+        for (n, person) in people.iter_mut().enumerate() {
+            let here = if n < 2 { &network } else { &other };
+            person.sync(here, now);
+            person.update("friends", now);
+            person.say("friends", &format!("{} {round}", names[n]), now);
+            person.sync(here, now);
+            now.0 += 60;
+        }
+    }
+    assert_ne!(people[0].head("friends"), people[2].head("friends"));
+    network.merge(&other);
+    settle(&mut people.iter_mut().collect::<Vec<_>>(), &network, &mut now);
+    let mut said: Vec<_> =
+        names.iter().flat_map(|name| (0..5).map(move |round| format!("{name} {round}"))).collect();
+    said.sort();
+    for person in &people {
+        assert_eq!(person.head("friends"), people[0].head("friends"), "{}", person.client.name());
+        assert_eq!(person.texts("friends"), said, "{}", person.client.name());
+        for shown in person.log("friends") {
+            assert!(shown.on_head, "what the lost branch saw went out again: {shown:?}");
+        }
+    }
+    let again = people
+        .iter()
+        .filter(|person| person.notes("friends").iter().any(|note| note.contains("went out again")));
+    assert!(again.count() >= 2, "the two of the branch that lost");
+}
+
+#[test]
+fn who_was_invited_or_removed_on_a_lost_branch_is_invited_or_removed_again() {
+    let mut now = START;
+    let (mut people, network) = group(&["Alice", "Bob", "Carol", "Dave"], 3, &mut now);
+    let mut eve = Person::new("Eve", 77);
+    eve.sync(&network, now);
+    people.iter_mut().for_each(|person| person.sync(&network, now));
+    let other = network.copy();
+    // One side invites Eve, the other one removes Dave; so whichever loses, something is to be done again.
+    people[0].invite("friends", &["Eve"], now);
+    people[0].sync(&network, now);
+    people[2].act("friends", |client, id, rng| client.remove(id, &["Dave"], None, now, rng).unwrap());
+    people[2].sync(&other, now);
+    network.merge(&other);
+    let mut all: Vec<_> = people.iter_mut().collect();
+    all.push(&mut eve);
+    settle(&mut all, &network, &mut now);
+    for person in [&people[0], &people[1], &people[2], &eve] {
+        assert_eq!(person.members("friends"), ["Alice", "Bob", "Carol", "Eve"], "{}", person.client.name());
+        assert_eq!(person.head("friends"), people[0].head("friends"));
+    }
+    assert!(people[3].client.groups()[0].excluded, "Dave knows");
+    let refused = people[3].act("friends", |client, id, rng| client.send(id, "?", now, rng));
+    assert!(matches!(refused, Err(Error::Excluded)));
+}
+
+#[test]
+fn who_leaves_is_out_after_the_next_commit() {
+    let mut now = START;
+    let (mut people, network) = group(&["Alice", "Bob", "Carol"], 4, &mut now);
+    people[2].act("friends", |client, id, rng| client.leave(id, now, rng).unwrap());
+    settle(&mut people.iter_mut().collect::<Vec<_>>(), &network, &mut now);
+    assert_eq!(people[0].members("friends"), ["Alice", "Bob"]);
+    assert_eq!(people[0].head("friends"), people[1].head("friends"));
+    assert!(people[2].client.groups()[0].excluded);
+}
+
+#[test]
+fn a_group_gets_another_name() {
+    let mut now = START;
+    let (mut people, network) = group(&["Alice", "Bob"], 5, &mut now);
+    people[1].act("friends", |client, id, rng| client.rename(id, "family", now, rng).unwrap());
+    settle(&mut people.iter_mut().collect::<Vec<_>>(), &network, &mut now);
+    assert_eq!(people[0].client.groups()[0].name, "family");
+    people[0].say("family", "hello", now);
+}
+
+#[test]
+fn a_restored_backup_sends_nothing_and_is_taken_in_again() {
+    let mut now = START;
+    let (mut people, network) = group(&["Alice", "Bob", "Carol"], 6, &mut now);
+    let carol = people.pop().unwrap();
+    let (mut carol, copy) = carol.backup();
+    carol.say("friends", "before", now);
+    settle(&mut [&mut people[0], &mut carol], &network, &mut now);
+    let mut carol = carol.restore(&copy);
+    // Her own message comes, and she has no record of it.
+    carol.sync(&network, now);
+    let refused = carol.act("friends", |client, id, rng| client.send(id, "again", now, rng));
+    assert!(matches!(refused, Err(Error::RolledBack)));
+    let (alice, bob) = people.split_at_mut(1);
+    settle(&mut [&mut alice[0], &mut bob[0], &mut carol], &network, &mut now);
+    carol.say("friends", "after", now);
+    settle(&mut [&mut alice[0], &mut bob[0], &mut carol], &network, &mut now);
+    assert_eq!(alice[0].texts("friends"), ["after", "before"]);
+    assert_eq!(alice[0].head("friends"), carol.head("friends"));
+    assert_eq!(alice[0].members("friends"), ["Alice", "Bob", "Carol"]);
+}
+
+#[test]
+fn an_old_request_can_not_be_repeated() {
+    let mut now = START;
+    let (mut people, network) = group(&["Alice", "Bob", "Carol"], 7, &mut now);
+    people[2].act("friends", |client, id, rng| client.rejoin(id, now, rng).unwrap());
+    settle(&mut people.iter_mut().collect::<Vec<_>>(), &network, &mut now);
+    let requests: Vec<_> =
+        network.parcels().into_iter().filter(|parcel| parcel.place == dmls_client::Place::Requests).collect();
+    assert_eq!(requests.len(), 1);
+    let taken_in = people[0].notes("friends").into_iter().filter(|note| note.contains("took Carol in again"));
+    assert_eq!(taken_in.count(), 1);
+    // Dave is new, and finds the old request in the network.
+    let mut dave = Person::new("Dave", 99);
+    dave.sync(&network, now);
+    people[0].sync(&network, now);
+    people[0].invite("friends", &["Dave"], now);
+    let mut all: Vec<_> = people.iter_mut().collect();
+    all.push(&mut dave);
+    settle(&mut all, &network, &mut now);
+    let again = dave.notes("friends").into_iter().filter(|note| note.contains("took Carol in again"));
+    assert_eq!(again.count(), 0);
+    dave.say("friends", "hello Carol", now);
+    let mut all: Vec<_> = people.iter_mut().collect();
+    all.push(&mut dave);
+    settle(&mut all, &network, &mut now);
+    assert_eq!(people[2].texts("friends"), ["hello Carol"]);
+}
+
+#[test]
+fn two_people_with_one_name_are_told_apart() {
+    let now = START;
+    let network = Network::default();
+    let (mut alice, mut bob, mut mallory) =
+        (Person::new("Alice", 1), Person::new("Bob", 2), Person::new("Bob", 3));
+    for person in [&mut bob, &mut mallory, &mut alice] {
+        person.sync(&network, now);
+    }
+    assert!(alice.events.iter().any(|event| matches!(event, Event::OtherKey { name, .. } if name == "Bob")));
+    alice.create("friends", now);
+    let refused = alice.act("friends", |client, id, rng| client.invite(id, &["Bob"], None, now, rng));
+    assert!(matches!(refused, Err(Error::SeveralPeople(..))));
+    let bobs = Some(bob.client.fingerprint());
+    alice.act("friends", |client, id, rng| client.invite(id, &["Bob"], bobs, now, rng).unwrap());
+    alice.sync(&network, now);
+    bob.sync(&network, now);
+    mallory.sync(&network, now);
+    assert_eq!(bob.client.groups().len(), 1);
+    assert_eq!(mallory.client.groups().len(), 0);
+}
+
+#[test]
+fn a_process_may_end_anywhere() {
+    let mut now = START;
+    let (mut people, network) = group(&["Alice", "Bob"], 8, &mut now);
+    people[0].say("friends", "hello", now);
+    // It ends before anything was published, and between all other steps.
+    let mut alice = people.remove(0).restart();
+    alice.sync(&network, now);
+    let mut alice = alice.restart();
+    let mut bob = people.remove(0);
+    bob.sync(&network, now);
+    let mut bob = bob.restart();
+    bob.sync(&network, now);
+    assert_eq!(bob.texts("friends"), ["hello"]);
+    bob.say("friends", "hi", now);
+    let mut bob = bob.restart();
+    settle(&mut [&mut alice, &mut bob], &network, &mut now);
+    assert_eq!(alice.texts("friends"), ["hello", "hi"]);
+}
