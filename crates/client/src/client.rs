@@ -10,7 +10,7 @@ use rand_core::CryptoRng;
 use crate::entry::{Entry, Message, Note};
 use crate::error::Error;
 use crate::event::Event;
-use crate::names::{Names, is_name, name_in};
+use crate::names::{Names, check_name, is_name, name_in};
 use crate::outbox::{self, Outgoing};
 use crate::own_packages;
 use crate::parcel::{GroupTag, Name, Place};
@@ -82,9 +82,7 @@ impl Client {
         settings: Settings,
         rng: &mut dyn CryptoRng,
     ) -> Result<Self, Error> {
-        if !is_name(name) {
-            return Err(Error::Name(name.to_owned()));
-        }
+        check_name(name)?;
         let provider = Provider::default();
         let suite = provider.suite(CipherSuite::X25519_AES128).expect("every provider has it");
         let identity = Identity::generate(suite, Credential::basic(name), rng)?;

@@ -8,13 +8,13 @@ use rand_core::CryptoRng;
 use crate::client::{Client, GROUP_NAME, append, group_name, note, unknown};
 use crate::entry::{Entry, GroupEvent, Message, Note};
 use crate::error::Error;
-use crate::names::{is_name, name_in};
+use crate::names::{check_name, name_in};
 use crate::outbox;
 use crate::own_packages;
 use crate::parcel::{GroupTag, Name, Place};
 use crate::payload::{Mark, MessageId, Payload};
 use crate::people::{self, Fingerprint, Person};
-use crate::state::{Local, MemberTag, Spaces, State, Unsettled, see};
+use crate::state::{Local, MemberTag, Spaces, State, Unsettled};
 use crate::work::Work;
 
 /// Bytes of a message, at most.
@@ -26,9 +26,7 @@ const MARKS: usize = 512;
 impl Client {
     /// Creates a group with us as its only member; its id.
     pub fn create_group(&mut self, name: &str, now: Time, rng: &mut dyn CryptoRng) -> Result<Vec<u8>, Error> {
-        if !is_name(name) {
-            return Err(Error::Name(name.to_owned()));
-        }
+        check_name(name)?;
         let mut extensions = Extensions::new();
         extensions.set(GROUP_NAME, name.as_bytes().to_vec());
         let options = NewGroupOptions { extensions, ..NewGroupOptions::default() };
@@ -143,9 +141,7 @@ impl Client {
 
     /// Gives a group another name.
     pub fn rename(&mut self, id: &[u8], name: &str, now: Time, rng: &mut dyn CryptoRng) -> Result<(), Error> {
-        if !is_name(name) {
-            return Err(Error::Name(name.to_owned()));
-        }
+        check_name(name)?;
         self.check_active(id)?;
         let local = self.groups.get(id).ok_or_else(|| unknown(id))?;
         let mut extensions = local.group.head().context_extensions().cloned().unwrap_or_default();
@@ -246,8 +242,7 @@ impl Client {
         let sealed = step.persist(|changes, sealed| {
             profile.transaction(|tx| {
                 tx.write_group(id, changes)?;
-                let name = outbox::post(tx, here, sealed)?;
-                see(tx, id, &name)?;
+                let name = outbox::post_message(tx, id, *tag, sealed)?;
                 let order = match place {
                     Some(place) => {
                         tx.replace(spaces.log(), dmls_store::Order(place), &entry.to_bytes())?;
@@ -291,8 +286,7 @@ impl Client {
         let sealed = step.persist(|changes, sealed| {
             profile.transaction(|tx| {
                 tx.write_group(id, changes)?;
-                let name = outbox::post(tx, here, sealed)?;
-                see(tx, id, &name)?;
+                outbox::post_message(tx, id, *tag, sealed)?;
                 for (order, _) in &unsaid {
                     tx.remove(spaces.unsaid(), *order)?;
                 }

@@ -29,7 +29,7 @@ pub use entry::{Entry, GroupEvent, Message, Note};
 pub use error::Error;
 pub use event::Event;
 pub use intents::MAX_TEXT;
-pub use names::Names;
+pub use names::{Names, check_name};
 pub use outbox::Outgoing;
 pub use parcel::{GroupTag, Name, Parcel, Place};
 pub use payload::MessageId;

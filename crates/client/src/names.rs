@@ -2,8 +2,15 @@
 
 use dmls::{AuthenticationService, Credential, Presented};
 
+use crate::error::Error;
+
 /// Characters of a name, at most.
 const MAX_NAME: usize = 64;
+
+/// Whether it can be a name: an error if not.
+pub fn check_name(name: &str) -> Result<(), Error> {
+    if is_name(name) { Ok(()) } else { Err(Error::Name(name.to_owned())) }
+}
 
 /// Whether others can read a name, and tell it from another one that looks the same at first sight.
 pub(crate) fn is_name(name: &str) -> bool {

@@ -6,7 +6,9 @@ use dmls_store::{Log, Order, Profile, Transaction};
 
 use crate::error::Error;
 use crate::parcel::{GroupTag, Name, Parcel, Place};
+use crate::payload::Mark;
 use crate::record::record;
+use crate::state::{Spaces, see};
 
 const OUTBOX: Log<'_> = Log::new("outbox");
 
@@ -24,6 +26,19 @@ pub enum Outgoing {
 pub(crate) fn post(tx: &mut Transaction<'_>, place: Place, bytes: &[u8]) -> Result<Name, Error> {
     tx.append(OUTBOX, &Stored::new(Stored::PUBLISH, place, bytes).to_bytes())?;
     Ok(Name::of(bytes))
+}
+
+/// Publishes a message of a group. We need not take it in, and say that we have it as of those of others.
+pub(crate) fn post_message(
+    tx: &mut Transaction<'_>,
+    id: &[u8],
+    tag: GroupTag,
+    message: &[u8],
+) -> Result<Name, Error> {
+    let name = post(tx, Place::Group(tag), message)?;
+    see(tx, id, &name)?;
+    tx.append(Spaces(id).unsaid(), &Mark::of(&name).0)?;
+    Ok(name)
 }
 
 /// Takes a parcel back.

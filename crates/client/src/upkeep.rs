@@ -13,8 +13,9 @@ use crate::inbox::unsettled;
 use crate::names::name_in;
 use crate::outbox;
 use crate::own_packages;
-use crate::parcel::Place;
-use crate::state::{Due, Local, MemberTag, Spaces, State, receipts, see};
+use crate::parcel::{Name, Place};
+use crate::payload::Mark;
+use crate::state::{Due, Local, MemberTag, Spaces, State, receipts};
 
 /// So long after a request to be taken in again nobody has answered: we ask once more.
 const ASK_AGAIN: u64 = 86_400;
@@ -188,16 +189,14 @@ impl Client {
         if proposed.iter().any(|proposal| proposal.sender == Sender::Member(own)) {
             return Ok(());
         }
-        let here = Place::Group(*tag);
         let step = group.propose_remove(own, now, rng)?;
         let sent = step.persist(|changes, sent| {
             profile.transaction(|tx| {
                 tx.write_group(id, changes)?;
-                let name = outbox::post(tx, here, &sent.message)?;
-                see(tx, id, &name)
+                outbox::post_message(tx, id, *tag, &sent.message).map(drop)
             })
         })?;
-        seen.entry(here).or_default().insert(crate::parcel::Name::of(&sent.message));
+        seen.entry(Place::Group(*tag)).or_default().insert(Name::of(&sent.message));
         Ok(())
     }
 
@@ -264,5 +263,60 @@ impl Client {
             }
             Ok(())
         })
+    }
+
+    /// The other members of the head.
+    fn others(&self, id: &[u8]) -> Result<BTreeSet<MemberTag>, Error> {
+        let local = self.groups.get(id).ok_or_else(|| unknown(id))?;
+        let head = local.group.head();
+        let own = head.own_leaf();
+        let members =
+            head.members().unwrap_or_default().into_iter().filter(|member| Some(member.leaf) != own);
+        Ok(members.map(|member| MemberTag::of(&member.signature_key)).collect())
+    }
+
+    /// Takes back what every member of its group has taken in, as far as they said; how many parcels. Who comes back from a backup that is
+    /// older than that has to be taken in again.
+    pub fn prune(&mut self, now: Time, rng: &mut dyn CryptoRng) -> Result<usize, Error> {
+        let mut pruned = 0;
+        let groups: Vec<_> =
+            self.groups.values().map(|local| (local.group.id().to_vec(), local.tag)).collect();
+        for (id, tag) in groups {
+            let others = self.others(&id)?;
+            let active = {
+                let local = self.local(&id)?;
+                let waits = local.group.head().proposals().is_none_or(|proposals| !proposals.is_empty());
+                !local.group.is_removed() && !local.state.rolled_back && !waits
+            };
+            if !active {
+                continue;
+            }
+            if !others.is_empty() && !self.profile.entries_after(Spaces(&id).unsaid(), None, 1)?.is_empty() {
+                self.send_receipt(&id, now, rng)?;
+            }
+            let place = Place::Group(tag);
+            self.load_seen(place)?;
+            let mut old = Vec::new();
+            for name in self.seen.get(&place).into_iter().flatten() {
+                let known: BTreeSet<_> = receipts(&self.profile, &id, Mark::of(name))?.into_iter().collect();
+                if !others.is_empty() && known.is_superset(&others) {
+                    old.push(*name);
+                }
+            }
+            self.profile.transaction(|tx| {
+                for name in &old {
+                    outbox::retract(tx, place, *name)?;
+                    tx.delete(Spaces(&id).receipts(), &Mark::of(name).0)?;
+                    tx.delete(Spaces(&id).seen(), &name.0)?;
+                }
+                Ok::<_, Error>(())
+            })?;
+            let seen = self.seen.entry(place).or_default();
+            old.iter().for_each(|name| {
+                seen.remove(name);
+            });
+            pruned += old.len();
+        }
+        Ok(pruned)
     }
 }

@@ -15,9 +15,9 @@ use crate::entry::{Entry, GroupEvent, Note};
 use crate::error::Error;
 use crate::happened::new_epoch;
 use crate::outbox;
-use crate::parcel::Place;
+use crate::parcel::{Name, Place};
 use crate::people::{Origin, Person};
-use crate::state::{Local, Spaces, State, see};
+use crate::state::{Local, Spaces, State};
 
 /// What a commit of ours is to do, beside the proposals that wait.
 #[derive(Default)]
@@ -70,12 +70,10 @@ impl Client {
         let step = commit.stage_confirmed(now, rng)?;
         let mut told = Vec::new();
         let mut new_state = State { due: None, ..state.clone() };
-        let place = Place::Group(*tag);
         let made = step.persist(|changes, made| {
             profile.transaction(|tx| {
                 tx.write_group(id, changes)?;
-                let name = outbox::post(tx, place, &made.sent.message)?;
-                see(tx, id, &name)?;
+                outbox::post_message(tx, id, *tag, &made.sent.message)?;
                 for reference in &work.requests {
                     tx.delete(Spaces(id).requests(), reference.as_bytes())?;
                 }
@@ -90,7 +88,7 @@ impl Client {
             })
         })?;
         *state = new_state;
-        seen.entry(place).or_default().insert(crate::parcel::Name::of(&made.sent.message));
+        seen.entry(Place::Group(*tag)).or_default().insert(Name::of(&made.sent.message));
         events.extend(told);
         Ok(made.epoch)
     }
@@ -132,11 +130,7 @@ impl Client {
     }
 
     /// Requests to be taken in again, each with the leaf that it replaces; those that are void without.
-    fn requests(
-        &self,
-        group: &Group,
-        now: Time,
-    ) -> Result<Vec<(KeyPackageRef, Option<Replacement>)>, Error> {
+    fn requests(&self, group: &Group, now: Time) -> Result<Vec<(KeyPackageRef, Option<Replacement>)>, Error> {
         let head = group.head();
         let members = head.members().unwrap_or_default();
         let judge = |(reference, stored): (Vec<u8>, dmls::crypto::Secret)| {

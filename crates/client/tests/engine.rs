@@ -198,3 +198,76 @@ fn a_process_may_end_anywhere() {
     settle(&mut [&mut alice, &mut bob], &network, &mut now);
     assert_eq!(alice.texts("friends"), ["hello", "hi"]);
 }
+
+#[test]
+fn what_all_have_taken_in_can_be_deleted() {
+    let mut now = START;
+    let (mut people, network) = group(&["Alice", "Bob", "Carol"], 9, &mut now);
+    for round in 0..3 {
+        for (n, name) in ["Alice", "Bob"].into_iter().enumerate() {
+            people[n].say("friends", &format!("{name} {round}"), now);
+            people[n].sync(&network, now);
+            now.0 += 60;
+        }
+    }
+    people[1].sync(&network, now);
+    let before = network.parcels().len();
+    // Carol has not seen it, so nothing of it goes.
+    for person in &mut people[..2] {
+        person.act("friends", |client, _, rng| client.prune(now, rng).unwrap());
+        person.sync(&network, now);
+    }
+    assert!(network.parcels().len() >= before);
+    people[2].sync(&network, now);
+    assert_eq!(people[2].texts("friends").len(), 6);
+    // Everybody says what they have, twice: what was said is something to have as well.
+    for _ in 0..2 {
+        for person in &mut people {
+            person.sync(&network, now);
+            person.act("friends", |client, _, rng| client.prune(now, rng).unwrap());
+            person.sync(&network, now);
+            now.0 += 60;
+        }
+    }
+    let left =
+        network.parcels().into_iter().filter(|parcel| matches!(parcel.place, dmls_client::Place::Group(_)));
+    assert!(left.count() < 10, "only the last receipts are left");
+    let mut all: Vec<_> = people.iter_mut().collect();
+    settle(&mut all, &network, &mut now);
+    for person in &mut people {
+        person.say("friends", "still there", now);
+        person.sync(&network, now);
+        now.0 += 60;
+    }
+    settle(&mut people.iter_mut().collect::<Vec<_>>(), &network, &mut now);
+    for person in &people {
+        assert_eq!(person.texts("friends").len(), 9);
+        let unreadable = person.events.iter().filter(|event| matches!(event, Event::Unreadable { .. }));
+        assert_eq!(unreadable.count(), 0, "{:?}", person.events);
+    }
+}
+
+#[test]
+fn messages_are_settled_once_all_have_them() {
+    let mut now = START;
+    let (mut people, network) = group(&["Alice", "Bob", "Carol"], 10, &mut now);
+    people[0].say("friends", "hello", now);
+    people[0].sync(&network, now);
+    let received = |person: &Person| {
+        person.log("friends").into_iter().find_map(|shown| match shown.entry {
+            dmls_client::Entry::Message(_) => Some(shown.received_by),
+            _ => None,
+        })
+    };
+    assert_eq!(received(&people[0]), Some(Some(Vec::new())));
+    people[1].sync(&network, now);
+    people[1].say("friends", "hi", now);
+    people[1].sync(&network, now);
+    people[0].sync(&network, now);
+    assert_eq!(received(&people[0]), Some(Some(vec!["Bob".to_owned()])));
+    // Carol says nothing; after an hour her client does.
+    people[2].sync(&network, now);
+    now.0 += 3600;
+    settle(&mut people.iter_mut().collect::<Vec<_>>(), &network, &mut now);
+    assert_eq!(received(&people[0]), Some(None), "all have it");
+}
