@@ -1,6 +1,8 @@
 //! The `dmls` command: a demonstration of Decentralized MLS, and tools to look into its messages.
 
 mod demo;
+#[allow(dead_code, unused_imports, reason = "the commands that draw groups come next")]
+mod graph;
 mod inspect;
 mod term;
 mod vectors;

@@ -292,8 +292,9 @@ fn records_as_a_graph() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let head = &hex(group.head().id().as_bytes())[..8];
         for part in [
-            "the group is created",
-            "alice renews keys",
+            "the group was created",
+            "alice renewed keys",
+            "Nothing is missing: the other one only renewed keys.",
             "wins",
             "loses",
             "head, final, full",

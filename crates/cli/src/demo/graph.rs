@@ -1,13 +1,12 @@
-//! The graph of all epochs, drawn: time runs down, the branch that won is on the left.
+//! The graph of all epochs that ever began, whoever knows of them.
 
 use dmls::EpochId;
 
-use super::tell::{changes, committer, short};
+use super::tell::{committer, name};
 use super::world::Recorded;
-use crate::term::{Ink, Look, hex, pad};
-
-/// What else is to be said of an epoch.
-pub type Note<'a> = &'a dyn Fn(&Recorded) -> String;
+use crate::graph::words::{self, Tense};
+use crate::graph::{EpochView, GraphView, Side};
+use crate::term::hex;
 
 /// All epochs that ever began, and which of them led to the head.
 pub struct Graph<'a> {
@@ -66,81 +65,33 @@ impl<'a> Graph<'a> {
         Some(here)
     }
 
-    /// The lines of the drawing, with a note behind each epoch.
-    pub fn draw(&self, look: Look, note: Note<'_>) -> Vec<String> {
-        let mut lines = Vec::new();
-        let is_root = |epoch: &&Recorded| {
-            let parent = epoch.parent.as_ref();
-            parent.is_none_or(|parent| self.epochs.iter().all(|other| other.id != *parent))
-        };
-        for root in self.epochs.iter().filter(is_root) {
-            self.draw_branch(look, root, note, &mut Vec::new(), &mut lines);
-        }
-        lines
+    /// As it is drawn.
+    pub fn view(&self) -> GraphView {
+        GraphView::new(self.epochs.iter().map(|epoch| self.epoch(epoch)).collect())
     }
 
-    fn draw_branch(
-        &self,
-        look: Look,
-        from: &Recorded,
-        note: Note<'_>,
-        bars: &mut Vec<String>,
-        lines: &mut Vec<String>,
-    ) {
-        let mut epoch = from;
-        loop {
-            let drawn = self.draw_epoch(look, epoch, bars.len());
-            lines.push(format!("{}{drawn}  {}", bars.concat(), note(epoch)));
-            let mut children = self.children(&epoch.id);
-            // The child that won goes on straight; on a branch that lost, the one with the highest tag.
-            let winner = children.iter().position(|child| self.won(&child.id));
-            let Some(main) = winner.map(|place| children.remove(place)).or_else(|| children.pop()) else {
-                return;
-            };
-            let ink = if self.won(&main.id) { Ink::Good } else { Ink::Bad };
-            for child in children.into_iter().rev() {
-                let turn = format!(
-                    "{}{}",
-                    look.paint(ink, look.sign("├", "|")),
-                    look.paint(Ink::Bad, look.sign("─╮", "\\"))
-                );
-                lines.push(format!("{}{turn}", bars.concat()));
-                bars.push(look.paint(ink, look.sign("│ ", "| ")));
-                self.draw_branch(look, child, note, bars, lines);
-                bars.pop();
-            }
-            epoch = main;
-        }
-    }
-
-    fn draw_epoch(&self, look: Look, epoch: &Recorded, depth: usize) -> String {
-        let won = self.won(&epoch.id);
-        let is_head = self.path.last() == Some(&&epoch.id);
-        let (ink, sign) = match (won, is_head) {
-            (true, true) => (Ink::Good, look.sign("◉", "@")),
-            (true, false) => (Ink::Good, look.sign("●", "*")),
-            (false, _) => (Ink::Bad, look.sign("○", "o")),
-        };
-        let what = match &epoch.commit {
-            Some(commit) => format!("{} {}", committer(commit), changes(commit)),
-            None if epoch.number == 0 => "the group is created".into(),
-            None => "we joined".into(),
-        };
-        let text = format!("{:>3}  {}  {what}", epoch.number, short(&epoch.id));
-        // Each bar on the left takes two columns.
-        let text = pad(&text, 52 - 2 * depth.min(20));
-        let text = if won { text } else { look.paint(Ink::Faint, &text) };
-        format!("{} {text}  {}", look.paint(ink, sign), self.mark(look, epoch))
-    }
-
-    /// What stands behind an epoch: at a fork the tags that decided.
-    fn mark(&self, look: Look, epoch: &Recorded) -> String {
-        let siblings = epoch.parent.as_ref().map_or(0, |parent| self.children(parent).len());
-        let tag = format!("tag {}", hex(&epoch.tag[..epoch.tag.len().min(4)]));
-        match (siblings > 1, self.won(&epoch.id)) {
-            (true, true) => look.paint(Ink::Good, &format!("{tag} {} wins", look.sign("★", "*"))),
-            (true, false) => look.paint(Ink::Bad, &format!("{tag} {} loses", look.sign("✗", "x"))),
-            (false, _) => String::new(),
+    /// Nobody holds all of them, so nothing is said of what is left, nor when it came to whom.
+    fn epoch(&self, epoch: &Recorded) -> EpochView {
+        let commit = epoch.commit.as_ref();
+        EpochView {
+            id: epoch.id.clone(),
+            parent: epoch.parent.clone(),
+            number: epoch.number,
+            tag: hex(&epoch.tag),
+            side: if self.won(&epoch.id) { Side::Way } else { Side::Lost },
+            is_head: self.path.last() == Some(&&epoch.id),
+            is_final: false,
+            level: None,
+            kept: None,
+            made: None,
+            by: commit.map(committer),
+            what: commit.map_or_else(
+                || words::beginning(epoch.number).to_owned(),
+                |commit| words::changes(commit, Tense::Past, &name),
+            ),
+            moves_members: commit.is_some_and(words::moves_members),
+            messages: None,
+            note: String::new(),
         }
     }
 }

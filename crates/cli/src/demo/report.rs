@@ -5,9 +5,11 @@ use serde_json::{Value, json};
 
 use super::graph::Graph;
 use super::story::Story;
-use super::tell::{changes, committer, count, short};
+use super::tell::{changes, committer, short};
 use super::world::epochs_held;
 use crate::Failure;
+use crate::graph::words::count;
+use crate::graph::{Detail, Drawing, EpochView, lines};
 use crate::term::{Ink, hex, pad};
 
 /// More rows than this are drawn together.
@@ -64,12 +66,15 @@ impl Verdict {
 pub fn tell(story: &Story<'_>, verdict: &Verdict) -> Result<(), Failure> {
     let (tell, world) = (&story.tell, &story.world);
     tell.chapter("⑂", "&", "All epochs that ever began")?;
-    let note = |epoch: &super::world::Recorded| match epoch.id == verdict.head {
-        true => tell.look.paint(Ink::Good, "head of all"),
+    let all_there = |epoch: &EpochView| match epoch.id == verdict.head && verdict.problems.is_empty() {
+        true => "every member is here".to_owned(),
         false => String::new(),
     };
-    for line in Graph::new(&world.history, &verdict.head).draw(tell.look, &note) {
-        tell.line(&format!("  {line}"))?;
+    let view = Graph::new(&world.history, &verdict.head).view().with_notes(all_there);
+    let drawing =
+        Drawing { look: tell.look, width: None, all: true, detail: Detail::Technical, reasons: false };
+    for line in lines(&view, &drawing) {
+        tell.line(&format!("  {}", line.paint(tell.look)))?;
     }
     tell.chapter("≡", "=", "Where everybody is")?;
     for line in rows(story, verdict)? {

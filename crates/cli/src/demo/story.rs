@@ -8,9 +8,10 @@ use rand_chacha::ChaCha20Rng;
 use super::Args;
 use super::chance::{below, percent, pick, shuffle, stream};
 use super::graph::Graph;
-use super::tell::{Teller, changes, count, list, name, verb};
+use super::tell::{Teller, changes, list, name, verb};
 use super::world::{Change, Happened, Recorded, World, epochs_held};
 use crate::Failure;
+use crate::graph::words::count;
 use crate::term::{Ink, hex};
 
 const NAMES: [&str; 40] = [

@@ -3,9 +3,11 @@
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use dmls::{Credential, EpochId, KnownCommit, Member};
+use dmls::{Credential, EpochId, KnownCommit};
 
 use crate::Failure;
+use crate::graph::text;
+use crate::graph::words::{self, Tense};
 use crate::term::{Ink, Look, hex, pad, write};
 
 /// Where a line's second column begins.
@@ -78,21 +80,12 @@ pub fn short(id: &EpochId) -> String {
 
 /// Names in a row, the last ones counted if they are many.
 pub fn list<S: AsRef<str>>(names: &[S]) -> String {
-    const SHOWN: usize = 6;
-    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
-    match &names[..] {
-        [] => "nobody".into(),
-        [one] => (*one).into(),
-        [first @ .., last] if names.len() <= SHOWN => format!("{} and {last}", first.join(", ")),
-        first => {
-            format!("{} and {} others", first[..SHOWN - 1].join(", "), names.len() + 1 - SHOWN)
-        }
-    }
+    words::list(names, names.len())
 }
 
-/// The name in a credential.
+/// The name in a credential, as far as it can be shown.
 pub fn name(credential: &Credential) -> String {
-    String::from_utf8_lossy(credential.identity().unwrap_or(b"?")).into_owned()
+    text::name(&String::from_utf8_lossy(credential.identity().unwrap_or(b"?")))
 }
 
 /// Who committed.
@@ -102,31 +95,7 @@ pub fn committer(commit: &KnownCommit) -> String {
 
 /// What a commit does.
 pub fn changes(commit: &KnownCommit) -> String {
-    fn names<'a>(members: impl Iterator<Item = &'a Member>) -> String {
-        list(&members.map(|member| name(&member.credential)).collect::<Vec<_>>())
-    }
-    let mut parts = Vec::new();
-    if commit.external {
-        parts.push("joins by an external commit".to_owned());
-    }
-    if !commit.added.is_empty() {
-        parts.push(format!("adds {}", names(commit.added.iter().map(|added| &added.member))));
-    }
-    if !commit.removed.is_empty() {
-        parts.push(format!("removes {}", names(commit.removed.iter())));
-    }
-    if commit.updated_count > 0 {
-        parts.push(format!("takes in new keys of {}", count(commit.updated_count as usize, "member")));
-    }
-    if parts.is_empty() {
-        parts.push("renews keys".into());
-    }
-    parts.join(", ")
-}
-
-/// `1 member`, `2 members`.
-pub fn count(number: usize, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+    words::changes(commit, Tense::Present, &name)
 }
 
 /// A verb for so many: `1 leaves`, `2 leave`.

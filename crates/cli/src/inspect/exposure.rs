@@ -1,20 +1,13 @@
 //! `dmls inspect --records FILE --exposure`: what whoever takes these records learns.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use dmls::exposure::{EpochExposure, Exposure, MessageKeys, PendingExposure, ProcessingKeys, RatchetKeys};
-use dmls::{Group, Kept, Level, Member, Time};
+use dmls::{Kept, Level, Member};
 use serde_json::{Value, json};
 
-use super::records::{level, network};
+use super::records::network;
 use crate::demo::tell::name;
+use crate::graph::words::level;
 use crate::term::hex;
-
-/// The report, now or at another time.
-pub fn report(group: &Group, now: Option<u64>) -> Exposure {
-    let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    group.exposure_report(Time(now.unwrap_or_else(clock)))
-}
 
 /// As data.
 pub fn json(report: &Exposure) -> Value {

@@ -6,8 +6,10 @@ mod field;
 mod input;
 mod records;
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use dmls::codec::DecodeError;
-use dmls::{MessageKind, classify};
+use dmls::{MessageKind, Time, classify};
 use serde_json::{Value, json};
 
 use crate::Failure;
@@ -41,8 +43,8 @@ pub struct Args {
     /// What a thief of these records learns, instead of the drawing
     #[arg(long, requires = "records")]
     exposure: bool,
-    /// The time of the report, in seconds since 1970, instead of the clock's
-    #[arg(long, value_name = "SECONDS", requires = "exposure")]
+    /// The time, in seconds since 1970, instead of the clock's
+    #[arg(long, value_name = "SECONDS", requires = "records")]
     now: Option<u64>,
     /// JSON, one object for each input: structs as objects, bytes as hex, errors as `error`
     #[arg(long)]
@@ -129,8 +131,10 @@ fn show_message(args: &Args, input: &str) -> Result<String, Problem> {
 fn show_records(args: &Args, input: &str) -> Result<String, Problem> {
     let dump = input::read_raw(input)?;
     let group = records::load(&dump).map_err(|text| Problem { text, at: None, code: 1 })?;
+    let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let now = Time(args.now.unwrap_or_else(clock));
     if args.exposure {
-        let report = exposure::report(&group, args.now);
+        let report = group.exposure_report(now);
         return Ok(match args.json {
             true => object(json!({ "input": input }), exposure::json(&report)),
             false => report.to_string(),
@@ -138,7 +142,7 @@ fn show_records(args: &Args, input: &str) -> Result<String, Problem> {
     }
     Ok(match args.json {
         true => object(json!({ "input": input }), records::json(&group)),
-        false => records::draw(&group, Look::of_stdout(args.plain)),
+        false => records::draw(&group, now, Look::of_stdout(args.plain)),
     })
 }
 

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
 use dmls::danger::AcceptAnyCredential;
-use dmls::{Config, EpochId, EpochRef, Error, Group, KeySchedule, Level, Network, RecordsError};
+use dmls::{Config, EpochId, EpochRef, Error, Group, KeySchedule, Network, RecordsError, Time};
 use serde_json::{Value, json};
 
-use crate::demo::graph::Graph;
-use crate::demo::tell::{changes, committer, count};
-use crate::demo::world::Recorded;
-use crate::term::{Ink, Look, hex};
+use crate::demo::tell::{changes, committer, name};
+use crate::graph::words::{count, level};
+use crate::graph::{Detail, Drawing, GraphView, lines};
+use crate::term::{Look, hex};
 
 /// The group in a dump: one record a line, the key and the value in hex digits. The error says where and why.
 pub fn load(dump: &[u8]) -> Result<Group, String> {
@@ -52,16 +52,12 @@ fn parse(dump: &[u8]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, String> {
     Ok(records)
 }
 
-/// The epochs, as the demonstration draws them.
-pub fn draw(group: &Group, look: Look) -> String {
-    let epochs: Vec<Recorded> = group.epochs().map(|epoch| Recorded::new(epoch, 0)).collect();
-    let notes = |recorded: &Recorded| {
-        let notes = group.epoch(&recorded.id).map(notes).unwrap_or_default();
-        look.paint(Ink::Note, &notes.join(", "))
-    };
-    let mut lines = vec![summary(group)];
-    lines.extend(Graph::new(&epochs, group.head().id()).draw(look, &notes));
-    lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
+/// The epochs, all of them, and what is left of each.
+pub fn draw(group: &Group, now: Time, look: Look) -> String {
+    let drawing = Drawing { look, width: None, all: true, detail: Detail::Technical, reasons: false };
+    let mut text = vec![summary(group)];
+    text.extend(lines(&GraphView::of(group, now, &name), &drawing).iter().map(|line| line.paint(look)));
+    text.iter().map(|line| format!("{line}\n")).collect()
 }
 
 fn summary(group: &Group) -> String {
@@ -72,26 +68,6 @@ fn summary(group: &Group) -> String {
         format!("the network is {}", network(group.network())),
     ];
     format!("group {}: {}", hex(group.id()), parts.join(", "))
-}
-
-/// What can't be seen in the drawing.
-fn notes(epoch: EpochRef<'_>) -> Vec<&'static str> {
-    let signs = [
-        (epoch.is_head(), "head"),
-        // Above the head it is drawn.
-        (epoch.is_on_way() && epoch.level() == Level::Known, "way"),
-        (epoch.is_final(), "final"),
-    ];
-    let level = std::iter::once(level(epoch.level()));
-    signs.into_iter().filter(|(is, _)| *is).map(|(_, sign)| sign).chain(level).collect()
-}
-
-pub fn level(level: Level) -> &'static str {
-    match level {
-        Level::Known => "known",
-        Level::Readable => "readable",
-        Level::Full => "full",
-    }
 }
 
 pub fn network(network: Network) -> &'static str {
