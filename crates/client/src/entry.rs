@@ -208,9 +208,9 @@ impl fmt::Display for Note {
             }
             GroupEvent::Stranded => write!(f, "the others are on a branch that you can't follow"),
             GroupEvent::AskedAgain => write!(f, "you asked the others to take you in again"),
-            GroupEvent::JoinedAgain => write!(f, "you were taken in again"),
+            GroupEvent::JoinedAgain => write!(f, "{by} took you in again"),
             GroupEvent::TookAgain => write!(f, "{by} took {whom} in again, who had lost the way"),
-            GroupEvent::Excluded => write!(f, "you are not a member any more (by {by})"),
+            GroupEvent::Excluded => write!(f, "you are not a member any more"),
             GroupEvent::RolledBack => write!(
                 f,
                 "an old copy of your data was restored: nothing is sent here before the others have taken you in again"

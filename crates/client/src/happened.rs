@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::names::name_in;
 use crate::people::{Fingerprint, contact, pin};
-use crate::state::State;
+use crate::state::{MemberTag, State};
 
 /// Notes a new epoch. Nothing here looks at the group: it is written in the transaction of the step.
 pub(crate) fn new_epoch(
@@ -40,6 +40,12 @@ pub(crate) fn new_epoch(
             note(tx, told, group, Note::new(event, now).by(by.clone()).whom(whom))?;
         }
     }
+    for member in &again {
+        let member = MemberTag::of(&member.signature_key);
+        if !state.retaken.contains(&member) {
+            state.retaken.push(member);
+        }
+    }
     for added in &new.commit.added {
         meet(tx, told, &added.member.credential, &added.member.signature_key, now)?;
     }
@@ -67,16 +73,19 @@ pub(crate) fn new_epoch(
     Ok(())
 }
 
-/// Others are on a branch that we can't follow.
+/// There are signs that others are on a branch that we can't follow. That messages wait is a sign only if they still do later: they come in any
+/// order, and the commits before them may be next.
 pub(crate) fn stranded(
     tx: &mut Transaction<'_>,
     told: &mut Vec<Event>,
     group: &[u8],
     state: &mut State,
-    _sign: &Stranded,
+    sign: &Stranded,
     now: Time,
 ) -> Result<(), Error> {
-    if !state.stranded {
+    if matches!(sign, Stranded::OtherBranch { .. }) {
+        state.doubt.get_or_insert(now);
+    } else if !state.stranded {
         state.stranded = true;
         note(tx, told, group, Note::new(GroupEvent::Stranded, now))?;
     }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use dmls::codec::{Decode, Encode};
-use dmls::{Application, Group, KeyPackage, Outcome, Step, Time};
-use dmls_store::{Order, Profile, Table, Transaction};
+use dmls::{Application, Founding, Group, KeyPackage, Outcome, Step, Time};
+use dmls_store::{Order, Profile, StoredKeyPackage, Table, Transaction};
 
 use crate::client::{Client, append, group_name, message_at, note, place_of, see_common};
 use crate::entry::{Entry, GroupEvent, Message, Note};
@@ -130,41 +130,78 @@ impl Client {
         Ok(joined)
     }
 
-    /// Accepts an invitation, if it leads to a group that we are not in, or where we lost the way.
+    /// Accepts an invitation into a group that we are not in, or the answer to our request to be taken in again.
+    ///
+    /// An invitation into a group that we are in comes of a split, on both sides of which we were invited: we can't tell which side won. It
+    /// is a reason to ask, if there is more that we can't follow.
     pub(crate) fn accept(&mut self, invitation: Name, now: Time) -> Result<bool, Error> {
         let Some(stored) = self.profile.get(INVITATIONS, &invitation.0)? else { return Ok(false) };
-        let welcome = stored.as_bytes();
-        let founding = match self.profile.key_package_for(welcome, self.config.provider)? {
-            Some(used) => match Group::join(&used.own, welcome, None, self.config.clone(), now) {
-                Ok(founding) => Some((used, founding)),
-                Err(e) => {
-                    let why = e.to_string();
-                    self.events.push(Event::Refused { place: Place::Invitations, name: invitation, why });
-                    None
-                }
-            },
-            None => None,
-        };
-        let Some((used, founding)) = founding else {
-            self.profile.transaction(|tx| tx.delete(INVITATIONS, &invitation.0).map_err(Error::from))?;
-            return Ok(false);
+        let (used, founding) = match self.open_welcome(stored.as_bytes(), now)? {
+            Ok(opened) => opened,
+            Err(why) => {
+                self.events.push(Event::Refused { place: Place::Invitations, name: invitation, why });
+                self.profile.transaction(|tx| tx.delete(INVITATIONS, &invitation.0).map_err(Error::from))?;
+                return Ok(false);
+            }
         };
         let id = founding.group().id().to_vec();
-        let before = self.groups.get(&id);
-        let lost_way = |local: &Local| {
-            local.state.asked.is_some()
-                || local.state.stranded
-                || local.state.rolled_back
-                || local.group.is_removed()
-        };
-        if before.is_some_and(|local| !lost_way(local)) {
-            // We may still lose the way: then it is looked at again.
-            return Ok(false);
+        match self.groups.get(&id) {
+            None => self.enter(invitation, used, founding, GroupEvent::Joined, now)?,
+            Some(local) => {
+                // Anybody can make a group with this id. Only who was a member takes us into ours.
+                let known = local.group.head().members().unwrap_or_default();
+                let is_known = founding.inviter().is_some_and(|inviter| {
+                    known.iter().any(|member| member.signature_key == inviter.signature_key)
+                });
+                let answers = Origin::of(&used.own.key_package().leaf_node).rejoins == id;
+                if is_known && (answers || local.group.is_removed()) {
+                    self.enter(invitation, used, founding, GroupEvent::JoinedAgain, now)?;
+                } else {
+                    let doubt = if is_known { Some(now) } else { None };
+                    let state = State { doubt: local.state.doubt.or(doubt), ..local.state.clone() };
+                    self.profile.transaction(|tx| {
+                        tx.delete(INVITATIONS, &invitation.0)?;
+                        state.store(tx, &id)
+                    })?;
+                    self.local(&id)?.state = state;
+                    return Ok(false);
+                }
+            }
         }
-        let again = before.is_some();
+        Ok(true)
+    }
+
+    /// Opens a Welcome.
+    fn open_welcome(
+        &self,
+        welcome: &[u8],
+        now: Time,
+    ) -> Result<Result<(StoredKeyPackage, Founding), String>, Error> {
+        let Some(used) = self.profile.key_package_for(welcome, self.config.provider)? else {
+            return Ok(Err(
+                "the key package that it names was deleted here: ask to be invited again".to_owned()
+            ));
+        };
+        let founding = Group::join(&used.own, welcome, None, self.config.clone(), now);
+        Ok(founding.map(|founding| (used, founding)).map_err(|e| e.to_string()))
+    }
+
+    /// Begins a group, in the place of what was known of it.
+    fn enter(
+        &mut self,
+        invitation: Name,
+        used: StoredKeyPackage,
+        founding: Founding,
+        event: GroupEvent,
+        now: Time,
+    ) -> Result<(), Error> {
+        let id = founding.group().id().to_vec();
+        let tag = GroupTag::of(&id);
+        let before = self.groups.get(&id);
+        let is_there = before.is_some();
         let shown = before.and_then(|local| local.state.shown);
-        let group_tag = GroupTag::of(&id);
-        let (by, title) = (String::new(), group_name(founding.group()));
+        let by = founding.inviter().map(|inviter| name_in(&inviter.credential)).unwrap_or_default();
+        let entered = Note::new(event, now).by(by).whom(vec![group_name(founding.group())]);
         let members = founding.group().head().members().unwrap_or_default();
         let own_key = self.identity.signer().public();
         let mut told = Vec::new();
@@ -172,7 +209,7 @@ impl Client {
         let state = State { shown, committed: Time(0), ..State::new(now) };
         let group = founding.persist(|changes| {
             self.profile.transaction(|tx| {
-                if again {
+                if is_there {
                     tx.delete_group(&id)?;
                 }
                 tx.join_group(&id, changes, &used)?;
@@ -181,14 +218,13 @@ impl Client {
                 for member in members.iter().filter(|member| member.signature_key != *own_key) {
                     meet(tx, &mut told, &member.credential, &member.signature_key, now)?;
                 }
-                let event = if again { GroupEvent::JoinedAgain } else { GroupEvent::Joined };
-                note(tx, &mut told, &id, Note::new(event, now).by(by).whom(vec![title]))?;
+                note(tx, &mut told, &id, entered)?;
                 state.store(tx, &id)
             })
         })?;
         self.events.extend(told);
-        self.groups.insert(id, Local { group, tag: group_tag, state });
-        Ok(true)
+        self.groups.insert(id, Local { group, tag, state });
+        Ok(())
     }
 
     /// Somebody asks to be taken in again. What is to be done is decided when it is our turn.

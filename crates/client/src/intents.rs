@@ -178,7 +178,8 @@ impl Client {
     pub fn rejoin(&mut self, id: &[u8], now: Time, rng: &mut dyn CryptoRng) -> Result<(), Error> {
         let Self { groups, profile, identity, events, .. } = self;
         let local = groups.get_mut(id).ok_or_else(|| unknown(id))?;
-        let state = State { asked: Some(now), ..local.state.clone() };
+        let state =
+            State { asked: Some(now), asks: local.state.asks.saturating_add(1), ..local.state.clone() };
         let mut told = Vec::new();
         profile.transaction(|tx| {
             own_packages::ask(tx, identity, id, now, rng)?;

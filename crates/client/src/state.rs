@@ -29,10 +29,16 @@ pub(crate) struct State {
     pub lost: Vec<EpochId>,
     /// We want to leave.
     pub leaving: bool,
-    /// We asked to be taken in again.
+    /// When we asked to be taken in again, the last time.
     pub asked: Option<Time>,
+    /// How often we have.
+    pub asks: u16,
     /// The others are where we can't follow.
     pub stranded: bool,
+    /// We were invited once more, perhaps on another branch than the one that we are on.
+    pub doubt: Option<Time>,
+    /// Members who were taken in again: what they have missed of ours goes out again.
+    pub retaken: Vec<MemberTag>,
     /// An old copy was restored.
     pub rolled_back: bool,
     /// Since when something is to be acknowledged.
@@ -41,7 +47,20 @@ pub(crate) struct State {
     pub shown: Option<u64>,
 }
 
-record!(State { due, committed, lost, leaving, asked, stranded, rolled_back, unsaid, shown });
+record!(State {
+    due,
+    committed,
+    lost,
+    leaving,
+    asked,
+    asks,
+    stranded,
+    doubt,
+    retaken,
+    rolled_back,
+    unsaid,
+    shown
+});
 
 /// Work that one of the members should do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +84,10 @@ impl State {
             lost: Vec::new(),
             leaving: false,
             asked: None,
+            asks: 0,
             stranded: false,
+            doubt: None,
+            retaken: Vec::new(),
             rolled_back: false,
             unsaid: None,
             shown: None,

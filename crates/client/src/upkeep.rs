@@ -17,8 +17,11 @@ use crate::parcel::{Name, Place};
 use crate::payload::Mark;
 use crate::state::{Due, Local, MemberTag, Spaces, State, receipts};
 
-/// So long after a request to be taken in again nobody has answered: we ask once more.
+/// So long after a request to be taken in again nobody has answered: we ask once more, and wait twice as long. Perhaps we were removed where we
+/// can't see it.
 const ASK_AGAIN: u64 = 86_400;
+/// So many times the patience of members we wait for what we may be missing.
+const DOUBT: u64 = 10;
 /// So many marks are acknowledged by a message of their own, even if nothing is said.
 const RECEIPT_OF: usize = 256;
 
@@ -131,16 +134,26 @@ impl Client {
         Ok(())
     }
 
-    /// Where we can't follow the others: an invitation that waits may lead to them, or we ask to be taken in again.
+    /// Where we can't follow the others, we ask to be taken in again. That several members were on their way to us in vain is told by the library; that
+    /// we were invited on both sides of a split, and something waits for an epoch that we don't know, says the same.
     fn find_the_way(&mut self, id: &[u8], now: Time, rng: &mut dyn CryptoRng) -> Result<(), Error> {
-        let local = self.local(id)?;
-        if !local.state.stranded && !local.state.rolled_back {
+        let patience = self.settings.patience;
+        let Local { group, state, .. } = self.local(id)?;
+        if group.is_removed() {
             return Ok(());
         }
-        self.join(now)?;
+        let waited =
+            state.doubt.is_some_and(|since| now.0 >= since.0.saturating_add(DOUBT.saturating_mul(patience)));
+        if waited && !state.stranded && group.held() > 0 {
+            let new_state = State { doubt: None, stranded: true, ..state.clone() };
+            self.profile.transaction(|tx| new_state.store(tx, id))?;
+            self.local(id)?.state = new_state;
+            self.note(id, Note::new(GroupEvent::Stranded, now))?;
+        }
         let state = &self.local(id)?.state;
         let lost = state.stranded || state.rolled_back;
-        if lost && state.asked.is_none_or(|at| now.0 >= at.0.saturating_add(ASK_AGAIN)) {
+        let patience = ASK_AGAIN << state.asks.saturating_sub(1).min(6);
+        if lost && state.asked.is_none_or(|at| now.0 >= at.0.saturating_add(patience)) {
             self.rejoin(id, now, rng)?;
         }
         Ok(())
@@ -200,19 +213,25 @@ impl Client {
         Ok(())
     }
 
-    /// Messages of ours that only a branch saw which lost, or that we sent before we lost the way, go out again: with the same id, so that whoever has read one
-    /// does not read it twice.
+    /// Messages of ours go out again that only a branch saw which lost, that we sent before we lost the way, or that somebody can't have read
+    /// who had lost it: with the same id, so that whoever has read one does not read it twice.
     fn send_again(&mut self, id: &[u8], now: Time, rng: &mut dyn CryptoRng) -> Result<(), Error> {
-        let mut lost = Vec::new();
+        let retaken = self.local(id)?.state.retaken.clone();
+        let mut again = Vec::new();
         for (_, message) in unsettled(&self.profile, id)? {
             let group = &self.local(id)?.group;
-            if group.epoch(&message.epoch).is_none_or(|epoch| !epoch.is_on_way()) {
-                lost.push(message.order);
+            let is_lost = group.epoch(&message.epoch).is_none_or(|epoch| !epoch.is_on_way());
+            let is_missed = !retaken.is_empty() && {
+                let known = receipts(&self.profile, id, message.mark)?;
+                retaken.iter().any(|member| !known.contains(member))
+            };
+            if is_lost || is_missed {
+                again.push(message.order);
             }
         }
-        lost.sort_unstable();
+        again.sort_unstable();
         let mut count = 0;
-        for order in lost {
+        for order in again {
             let Some(message) = message_at(&self.profile, id, order)? else { continue };
             let epoch = self.local(id)?.group.head().id().clone();
             self.seal(id, Message { epoch, on_way: true, again: true, ..message }, Some(order), rng)?;
@@ -220,6 +239,13 @@ impl Client {
         }
         if count > 0 {
             self.note(id, Note::new(GroupEvent::SentAgain, now).count(count))?;
+        }
+        if !retaken.is_empty() {
+            let Self { groups, profile, .. } = self;
+            let Local { state, .. } = groups.get_mut(id).ok_or_else(|| unknown(id))?;
+            let new_state = State { retaken: Vec::new(), ..state.clone() };
+            profile.transaction(|tx| new_state.store(tx, id))?;
+            *state = new_state;
         }
         Ok(())
     }

@@ -13,14 +13,23 @@ use crate::tree::{LeafIndex, PrivateTree};
 
 use super::{Epoch, PublicEpoch, Rules};
 
-/// Processes a Welcome for one of our key packages; also gives the psk that ties the group to an older one (s11.2, s11.3). `tree` is needed where the GroupInfo has none.
+/// An epoch that we joined by a Welcome.
+pub(crate) struct Joined {
+    pub epoch: Box<Epoch>,
+    /// Ties the group to an older one (s11.2, s11.3).
+    pub successor_of: Option<Psk>,
+    /// Who signed the GroupInfo.
+    pub inviter: LeafIndex,
+}
+
+/// Processes a Welcome for one of our key packages. `tree` is needed where the GroupInfo has none.
 pub(crate) fn join(
     rules: Rules<'_>,
     own: &OwnKeyPackage,
     welcome: &Welcome,
     tree: Option<&[u8]>,
     psks: PskLookup<'_>,
-) -> Result<(Box<Epoch>, Option<Psk>), Error> {
+) -> Result<Joined, Error> {
     let code = welcome.cipher_suite;
     if code != own.key_package.cipher_suite {
         return Err(Rule::WelcomeRecipient.into());
@@ -62,11 +71,12 @@ pub(crate) fn join(
         return Err(Rule::EpochHeader.into());
     }
     let commit_id = group_info.commit_id().cloned();
+    let inviter = group_info.signer();
     let public = group_info.into_public();
     let confirmed = expanded.confirm(&suite, public.context, &public.confirmation_tag)?;
     let epoch = Epoch::new(confirmed, public.tree, private, own.signer.clone(), None, commit_id);
-    let successor = secrets.psks.iter().find(|id| is_successor_psk(id)).map(|id| id.psk.clone());
-    Ok((Box::new(epoch), successor))
+    let successor_of = secrets.psks.iter().find(|id| is_successor_psk(id)).map(|id| id.psk.clone());
+    Ok(Joined { epoch: Box::new(epoch), successor_of, inviter })
 }
 
 fn open_group_secrets(suite: &Suite, own: &OwnKeyPackage, welcome: &Welcome) -> Result<GroupSecrets, Error> {

@@ -6,7 +6,7 @@ use rand_core::CryptoRng;
 
 use crate::codec::{Decode, Encode};
 use crate::config::Config;
-use crate::epoch::{self, CommitSummary, Epoch, ExternalRequest, NewGroupOptions, Rules};
+use crate::epoch::{self, CommitSummary, Epoch, ExternalRequest, Member, NewGroupOptions, Rules};
 use crate::error::{Error, Rule, Usage};
 use crate::forks::{Edge, Vertex};
 use crate::framing::{MlsMessage, Sender};
@@ -31,6 +31,7 @@ pub struct Founding {
     group: Group,
     changes: Changes,
     group_info: Option<Vec<u8>>,
+    inviter: Option<Member>,
 }
 
 impl Founding {
@@ -58,6 +59,11 @@ impl Founding {
     /// Of a group that we create: its first MLSMessage(GroupInfo), whose hash names epoch 0 (R15).
     pub fn group_info(&self) -> Option<&[u8]> {
         self.group_info.as_deref()
+    }
+
+    /// Who made the Welcome by which we join: the member that signed its GroupInfo.
+    pub fn inviter(&self) -> Option<&Member> {
+        self.inviter.as_ref()
     }
 
     /// The group, to look at.
@@ -120,8 +126,11 @@ impl Group {
         };
         let rules = Rules::new(&config, now);
         let psks = PskLookup(&|id| joiner_psk(&config, id));
-        let (epoch, successor_of) = epoch::join(rules, own, &welcome, ratchet_tree, psks)?;
-        Ok(Self::begin(config, Root { successor_of, ..Root::default() }, epoch, now))
+        let joined = epoch::join(rules, own, &welcome, ratchet_tree, psks)?;
+        let node = joined.epoch.public().member(joined.inviter)?;
+        let inviter = Some(Member::new(joined.inviter, node));
+        let root = Root { successor_of: joined.successor_of, ..Root::default() };
+        Ok(Founding { inviter, ..Self::begin(config, root, joined.epoch, now) })
     }
 
     /// Joins by ourselves with a MLSMessage(GroupInfo) (RFC 9420 s12.4.3.2). A former self with the same signature key is
@@ -230,7 +239,7 @@ impl Group {
         group.trees.apply(writer.uses);
         let head = group.state.head.clone();
         group.track(&head);
-        Founding { group, changes: writer.changes, group_info: None }
+        Founding { group, changes: writer.changes, group_info: None, inviter: None }
     }
 }
 
