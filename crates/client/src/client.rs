@@ -1,8 +1,10 @@
 //! A client: a profile with its groups, opened.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use dmls::codec::{Decode, Encode};
+use dmls::crypto::Secret;
 use dmls::{CipherSuite, Config, Credential, Group, Identity, Provider, Time};
 use dmls_store::{Order, Profile, Table, Transaction};
 use rand_core::CryptoRng;
@@ -14,7 +16,7 @@ use crate::names::{Names, check_name, is_name, name_in};
 use crate::outbox::{self, Outgoing};
 use crate::own_packages;
 use crate::parcel::{GroupTag, Name, Place};
-use crate::payload::MessageId;
+use crate::payload::{Mark, MessageId};
 use crate::people::{self, Contact, Fingerprint, Person};
 use crate::settings::Settings;
 use crate::state::{Local, MemberTag, Spaces, State, Unsettled, receipts};
@@ -72,6 +74,8 @@ pub struct Shown {
     pub on_head: bool,
     /// Of a message of ours: the names of those who have taken it in. `None`: all who are in the group.
     pub received_by: Option<Vec<String>>,
+    /// Of a message of ours: whether it waits in the outbox.
+    pub waiting: bool,
 }
 
 impl Client {
@@ -207,40 +211,58 @@ impl Client {
     /// Entries of a group's log behind a place, or from its beginning.
     pub fn entries(&self, id: &[u8], after: Option<u64>, limit: usize) -> Result<Vec<Shown>, Error> {
         let entries = self.profile.entries_after(Spaces(id).log(), after.map(Order), limit)?;
-        entries.into_iter().map(|(order, stored)| self.shown(id, order, stored.as_bytes())).collect()
+        self.all_shown(id, entries)
     }
 
     /// The last entries of a group's log before a place, or before its end; the oldest of them first.
     pub fn last_entries(&self, id: &[u8], before: Option<u64>, limit: usize) -> Result<Vec<Shown>, Error> {
         let mut entries = self.profile.entries_before(Spaces(id).log(), before.map(Order), limit)?;
         entries.reverse();
-        entries.into_iter().map(|(order, stored)| self.shown(id, order, stored.as_bytes())).collect()
+        self.all_shown(id, entries)
     }
 
-    fn shown(&self, id: &[u8], order: Order, stored: &[u8]) -> Result<Shown, Error> {
+    fn all_shown(&self, id: &[u8], entries: Vec<(Order, Secret)>) -> Result<Vec<Shown>, Error> {
+        let outbox = OnceCell::new();
+        entries.into_iter().map(|(order, stored)| self.shown(id, order, stored.as_bytes(), &outbox)).collect()
+    }
+
+    /// `outbox` holds what waits there, once somebody asked.
+    fn shown(
+        &self,
+        id: &[u8],
+        order: Order,
+        stored: &[u8],
+        outbox: &OnceCell<BTreeSet<Mark>>,
+    ) -> Result<Shown, Error> {
         let entry = Entry::from_bytes(stored).map_err(|_| Error::Damaged("a message"))?;
         let local = self.groups.get(id).ok_or_else(|| unknown(id))?;
-        let mut shown = Shown { place: order.0, entry, on_head: true, received_by: None };
+        let mut shown = Shown { place: order.0, entry, on_head: true, received_by: None, waiting: false };
         let Entry::Message(message) = &shown.entry else { return Ok(shown) };
         shown.on_head = local.group.epoch(&message.epoch).map_or(message.on_way, |epoch| epoch.is_on_way());
-        if message.own {
-            shown.received_by = self.received_by(local, message)?;
+        let unsettled = if message.own { self.unsettled(id, message.id)? } else { None };
+        if let Some(unsettled) = unsettled {
+            shown.received_by = Some(self.received_by(local, unsettled.mark)?);
+            if outbox.get().is_none() {
+                let _ = outbox.set(outbox::marks(&self.profile)?);
+            }
+            shown.waiting = outbox.get().is_some_and(|waiting| waiting.contains(&unsettled.mark));
         }
         Ok(shown)
     }
 
-    /// Who has taken in a message of ours; `None` once all have.
-    fn received_by(&self, local: &Local, message: &Message) -> Result<Option<Vec<String>>, Error> {
-        let id = local.group.id();
-        let Some(unsettled) = self.profile.get(Spaces(id).unsettled(), &message.id.0)? else {
-            return Ok(None);
-        };
-        let unsettled = Unsettled::from_bytes(unsettled.as_bytes())
-            .map_err(|_| Error::Damaged("the state of a message"))?;
-        let tags = receipts(&self.profile, id, unsettled.mark)?;
+    /// What is kept of a message of ours until all have taken it in.
+    fn unsettled(&self, id: &[u8], message: MessageId) -> Result<Option<Unsettled>, Error> {
+        let stored = self.profile.get(Spaces(id).unsettled(), &message.0)?;
+        let unsettled = stored.map(|stored| Unsettled::from_bytes(stored.as_bytes())).transpose();
+        unsettled.map_err(|_| Error::Damaged("the state of a message"))
+    }
+
+    /// Who has taken in a parcel of ours.
+    fn received_by(&self, local: &Local, mark: Mark) -> Result<Vec<String>, Error> {
+        let tags = receipts(&self.profile, local.group.id(), mark)?;
         let members = local.group.head().members().unwrap_or_default();
         let received = members.iter().filter(|member| tags.contains(&MemberTag::of(&member.signature_key)));
-        Ok(Some(received.map(|member| name_in(&member.credential)).collect()))
+        Ok(received.map(|member| name_in(&member.credential)).collect())
     }
 
     /// The place up to which a group's log was shown ([`Client::set_shown`]).

@@ -1,6 +1,8 @@
 //! What is to be done in the network: written with the step that decides it, so that it survives a crash, and done again until it is known to
 //! be done. The same bytes have the same name, so what was done twice was done once.
 
+use std::collections::BTreeSet;
+
 use dmls::codec::{Decode, Encode};
 use dmls_store::{Log, Order, Profile, Transaction};
 
@@ -55,6 +57,15 @@ pub(crate) fn first(profile: &Profile, limit: usize) -> Result<Vec<(u64, Outgoin
         Ok((order.0, outgoing))
     };
     entries.into_iter().map(outgoing).collect()
+}
+
+/// The marks of all parcels that are to be published.
+pub(crate) fn marks(profile: &Profile) -> Result<BTreeSet<Mark>, Error> {
+    let mark = |(_, outgoing)| match outgoing {
+        Outgoing::Publish(parcel) => Some(Mark::of(&parcel.name())),
+        Outgoing::Remove(..) => None,
+    };
+    Ok(first(profile, usize::MAX)?.into_iter().filter_map(mark).collect())
 }
 
 pub(crate) fn remove(tx: &mut Transaction<'_>, place: u64) -> Result<(), Error> {

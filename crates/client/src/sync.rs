@@ -20,6 +20,8 @@ pub struct Synced {
     pub taken_in: usize,
     /// What in the network is no parcel, or not a whole one.
     pub faults: Vec<Fault>,
+    /// Whether it was told to stop before the end ([`Client::sync_while`]).
+    pub stopped: bool,
 }
 
 /// After so many rounds the rest waits for the next time: what comes in makes something that goes out, and so on.
@@ -29,7 +31,7 @@ const BATCH: usize = 256;
 
 impl Client {
     /// Publishes what waits, takes in what is there, does what is due; until nothing moves any more. `progress` hears of each
-    /// parcel that was taken in.
+    /// parcel that was published or taken in.
     pub fn sync<T: Transport>(
         &mut self,
         transport: &mut T,
@@ -37,21 +39,35 @@ impl Client {
         rng: &mut dyn CryptoRng,
         progress: &mut dyn FnMut(&Synced),
     ) -> Result<Synced, Error> {
+        self.sync_while(transport, now, rng, &mut |synced| {
+            progress(synced);
+            Flow::Continue
+        })
+    }
+
+    /// As [`Client::sync`], but it ends after the parcel of which `progress` says [`Flow::Stop`]; the next call goes on from there.
+    /// What is due waits for a call that comes to its end: half of what is there would make us commit where others have long gone on.
+    pub fn sync_while<T: Transport>(
+        &mut self,
+        transport: &mut T,
+        now: Time,
+        rng: &mut dyn CryptoRng,
+        progress: &mut dyn FnMut(&Synced) -> Flow,
+    ) -> Result<Synced, Error> {
         let mut synced = Synced::default();
         for _ in 0..ROUNDS {
             let before = (synced.published, synced.taken_in);
-            self.publish(transport, &mut synced)?;
+            self.publish(transport, &mut synced, progress)?;
             synced.faults.clear();
-            for place in [Place::People, Place::Invitations, Place::Requests] {
-                self.take_in_all(transport, place, now, &mut synced, progress)?;
-            }
             let groups: Vec<_> = self.groups.values().map(|local| Place::Group(local.tag)).collect();
-            for place in groups {
+            for place in [Place::People, Place::Invitations, Place::Requests].into_iter().chain(groups) {
                 self.take_in_all(transport, place, now, &mut synced, progress)?;
             }
-            self.tick(now, rng)?;
-            self.publish(transport, &mut synced)?;
-            if before == (synced.published, synced.taken_in) {
+            if !synced.stopped {
+                self.tick(now, rng)?;
+                self.publish(transport, &mut synced, progress)?;
+            }
+            if synced.stopped || before == (synced.published, synced.taken_in) {
                 break;
             }
         }
@@ -60,7 +76,12 @@ impl Client {
         Ok(synced)
     }
 
-    fn publish<T: Transport>(&mut self, transport: &mut T, synced: &mut Synced) -> Result<(), Error> {
+    fn publish<T: Transport>(
+        &mut self,
+        transport: &mut T,
+        synced: &mut Synced,
+        progress: &mut dyn FnMut(&Synced) -> Flow,
+    ) -> Result<(), Error> {
         loop {
             let waiting = self.outbox(BATCH)?;
             if waiting.is_empty() {
@@ -74,6 +95,10 @@ impl Client {
                 done.map_err(|e| Error::Network(Box::new(e)))?;
                 self.done(place)?;
                 synced.published += 1;
+                if progress(synced) == Flow::Stop {
+                    synced.stopped = true;
+                    return Ok(());
+                }
             }
         }
     }
@@ -86,9 +111,9 @@ impl Client {
         place: Place,
         now: Time,
         synced: &mut Synced,
-        progress: &mut dyn FnMut(&Synced),
+        progress: &mut dyn FnMut(&Synced) -> Flow,
     ) -> Result<(), Error> {
-        loop {
+        while !synced.stopped {
             self.load_seen(place)?;
             let known = self.seen.get(&place).cloned().unwrap_or_default();
             let mut failed = None;
@@ -96,8 +121,9 @@ impl Client {
             let mut take = |_, bytes: Vec<u8>| match self.take_in(place, &bytes, now) {
                 Ok(taken) => {
                     synced.taken_in += usize::from(taken);
-                    progress(synced);
-                    Flow::Continue
+                    let flow = progress(synced);
+                    synced.stopped = flow == Flow::Stop;
+                    flow
                 }
                 Err(e) => {
                     failed = Some(e);
@@ -115,5 +141,6 @@ impl Client {
                 return Ok(());
             }
         }
+        Ok(())
     }
 }
