@@ -1,11 +1,11 @@
-//! The `dmls` command: a demonstration of Decentralized MLS, and tools to look into its messages.
+//! The `dmls` command: groups over a shared folder, a demonstration of Decentralized MLS, and tools to look into its messages.
 
-#[allow(dead_code, reason = "the command that opens a profile and calls it is not there yet")]
 mod chat;
 mod demo;
-#[allow(dead_code, unused_imports, reason = "the commands that draw groups come next")]
 mod graph;
 mod inspect;
+mod manual;
+mod person;
 mod term;
 mod vectors;
 
@@ -17,17 +17,23 @@ use clap::{Parser, Subcommand};
 ///
 /// Exit codes: 0 done, 1 failed (the demo did not converge, the input is not a message), 2 wrong usage.
 #[derive(Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(name = "dmls", version, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    options: person::Options,
 }
 
 #[derive(Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Person(person::Command),
     Demo(demo::Args),
     Inspect(inspect::Args),
     Vectors(vectors::Args),
+    Completions(manual::CompletionsArgs),
+    Man(manual::ManArgs),
 }
 
 /// Why the command did not do what it should.
@@ -47,11 +53,27 @@ impl From<dmls::Error> for Failure {
     }
 }
 
+impl From<dmls_client::Error> for Failure {
+    fn from(e: dmls_client::Error) -> Self {
+        Self::Failed(e.to_string())
+    }
+}
+
+impl From<dmls_store::Error> for Failure {
+    fn from(e: dmls_store::Error) -> Self {
+        Self::Failed(e.to_string())
+    }
+}
+
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Person(command) => person::run(&command, &cli.options),
         Command::Demo(args) => demo::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Vectors(args) => vectors::run(&args),
+        Command::Completions(args) => manual::completions::<Cli>(&args),
+        Command::Man(args) => manual::man::<Cli>(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -80,6 +80,11 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Columns of the terminal; of a file or a pipe none.
+pub fn width() -> Option<usize> {
+    terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0))
+}
+
 /// Writes to standard output. That its reader went away (`| head`) ends the process, and is no failure.
 pub fn write(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();

@@ -102,7 +102,7 @@ impl Client {
 
     /// Opens the client of a profile: all of its groups are loaded.
     pub fn open(profile: Profile) -> Result<Self, Error> {
-        let config = Config::new(Names);
+        let config = config();
         let identity = profile.identity(IDENTITY, config.provider)?.ok_or(Error::NoIdentity)?;
         let settings = Settings::load(&profile)?;
         let mut groups = BTreeMap::new();
@@ -366,6 +366,14 @@ impl std::fmt::Debug for Client {
             .field("groups", &self.groups.len())
             .finish_non_exhaustive()
     }
+}
+
+/// How we take part. What was said on a branch that lost is read for a week, also if the branch is long.
+fn config() -> Config {
+    let mut config = Config::new(Names);
+    config.retention.late_epochs = 256;
+    config.limits.epochs = 512;
+    config
 }
 
 /// The name that a group's head gives it.

@@ -117,10 +117,12 @@ pub enum GroupEvent {
     Leaving = 15,
     /// So many people whom a lost branch added need a new invitation: they have published no fresh key package.
     NotAdded = 16,
+    /// A name or other settings that somebody gave the group on a branch that lost: they are not given again by themselves.
+    SettingsLost = 17,
 }
 
 impl GroupEvent {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Created,
         Self::Joined,
         Self::Added,
@@ -138,6 +140,7 @@ impl GroupEvent {
         Self::RolledBack,
         Self::Leaving,
         Self::NotAdded,
+        Self::SettingsLost,
     ];
 
     /// Its name in JSON.
@@ -160,6 +163,7 @@ impl GroupEvent {
             Self::RolledBack => "rolled_back",
             Self::Leaving => "leaving",
             Self::NotAdded => "not_added",
+            Self::SettingsLost => "settings_lost",
         }
     }
 }
@@ -216,6 +220,12 @@ impl fmt::Display for Note {
                 "an old copy of your data was restored: nothing is sent here before the others have taken you in again"
             ),
             GroupEvent::Leaving => write!(f, "{by} leaves: the next who commits carries it out"),
+            GroupEvent::SettingsLost => {
+                write!(
+                    f,
+                    "the name that {by} gave the group was on the branch that lost: give it again if it is still wanted"
+                )
+            }
             GroupEvent::NotAdded => write!(
                 f,
                 "a lost branch had added {whom}, of whom there is no fresh key package: invite again when there is one"

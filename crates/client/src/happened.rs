@@ -60,12 +60,28 @@ pub(crate) fn new_epoch(
         let switched = Note::new(GroupEvent::Switched, now).by(losers.join(", ")).count(new.lost.len());
         note(tx, told, group, switched)?;
         state.add_lost(&end.id);
+        let renamed = new
+            .lost
+            .iter()
+            .filter_map(|lost| lost.commit.as_ref())
+            .filter(|commit| commit.extensions_changed);
+        for commit in renamed {
+            let by = commit.credential.as_ref().map(name_in).unwrap_or_default();
+            note(tx, told, group, Note::new(GroupEvent::SettingsLost, now).by(by))?;
+        }
     }
     if !new.is_head {
         state.add_lost(&new.id);
+        if new.commit.extensions_changed {
+            let by = name_in(&new.commit.committer.credential);
+            note(tx, told, group, Note::new(GroupEvent::SettingsLost, now).by(by))?;
+        }
     }
     if new.own {
         state.committed = now;
+    } else if new.is_head {
+        // Where others go on, and we with them, nobody is lost.
+        (state.stranded, state.doubt) = (false, None);
     }
     if let Some(sign) = &new.stranded {
         stranded(tx, told, group, state, sign, now)?;

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use dmls::codec::{Decode, Encode};
-use dmls::{Application, Founding, Group, KeyPackage, Outcome, Step, Time};
+use dmls::framing::ContentType;
+use dmls::{Application, EpochId, Founding, Group, KeyPackage, Outcome, Step, Time};
 use dmls_store::{Order, Profile, StoredKeyPackage, Table, Transaction};
 
 use crate::client::{Client, append, group_name, message_at, note, place_of, see_common};
@@ -132,8 +133,7 @@ impl Client {
 
     /// Accepts an invitation into a group that we are not in, or the answer to our request to be taken in again.
     ///
-    /// An invitation into a group that we are in comes of a split, on both sides of which we were invited: we can't tell which side won. It
-    /// is a reason to ask, if there is more that we can't follow.
+    /// An invitation into a group that we are in comes of a split, on both sides of which we were invited: we can't tell which side won, and ask.
     pub(crate) fn accept(&mut self, invitation: Name, now: Time) -> Result<bool, Error> {
         let Some(stored) = self.profile.get(INVITATIONS, &invitation.0)? else { return Ok(false) };
         let (used, founding) = match self.open_welcome(stored.as_bytes(), now)? {
@@ -153,12 +153,17 @@ impl Client {
                 let is_known = founding.inviter().is_some_and(|inviter| {
                     known.iter().any(|member| member.signature_key == inviter.signature_key)
                 });
-                let answers = Origin::of(&used.own.key_package().leaf_node).rejoins == id;
-                if is_known && (answers || local.group.is_removed()) {
+                // By a key package that we made after we came in: on the branch that won we were added once more, or asked for it.
+                let head = local.group.head();
+                let leaf = head.own_leaf().and_then(|leaf| head.leaf(leaf));
+                let newer = leaf.is_some_and(|leaf| {
+                    Origin::of(leaf).made < Origin::of(&used.own.key_package().leaf_node).made
+                });
+                if is_known && (newer || local.group.is_removed()) {
                     self.enter(invitation, used, founding, GroupEvent::JoinedAgain, now)?;
                 } else {
-                    let doubt = if is_known { Some(now) } else { None };
-                    let state = State { doubt: local.state.doubt.or(doubt), ..local.state.clone() };
+                    let invited = if is_known { Some(now) } else { None };
+                    let state = State { invited: local.state.invited.or(invited), ..local.state.clone() };
                     self.profile.transaction(|tx| {
                         tx.delete(INVITATIONS, &invitation.0)?;
                         state.store(tx, &id)
@@ -206,7 +211,7 @@ impl Client {
         let own_key = self.identity.signer().public();
         let mut told = Vec::new();
         // Our keys were made by the key package, which others may have used too: they are renewed soon.
-        let state = State { shown, committed: Time(0), ..State::new(now) };
+        let state = State { shown, again: is_there, committed: Time(0), ..State::new(now) };
         let group = founding.persist(|changes| {
             self.profile.transaction(|tx| {
                 if is_there {
@@ -253,8 +258,9 @@ impl Client {
         let Some(Local { group, state, tag }) = groups.get_mut(id) else { return Ok(Fate::Later) };
         let seen = seen.entry(Place::Group(*tag)).or_default();
         let mut intake = Intake { profile, events, seen, id, state, now };
+        let head = group.head().id().clone();
         match group.receive(bytes, now) {
-            Ok(step) => intake.take(step, name)?,
+            Ok(step) => intake.take(step, head, name)?,
             // There may be room for it once others were taken in.
             Err(dmls::Error::Limit(_)) => return Ok(Fate::Later),
             Err(e @ (dmls::Error::Records(_) | dmls::Error::Usage(_))) => return Err(e.into()),
@@ -263,8 +269,10 @@ impl Client {
                 return self.refuse(here, name, e.to_string());
             }
         }
-        while let Some(step) = group.resume(now) {
-            intake.resumed(step)?;
+        loop {
+            let head = group.head().id().clone();
+            let Some(step) = group.resume(now) else { break };
+            intake.resumed(step, head)?;
         }
         Ok(Fate::Taken)
     }
@@ -281,8 +289,8 @@ struct Intake<'c> {
 }
 
 impl Intake<'_> {
-    fn take(&mut self, step: Step<'_, Outcome>, name: Name) -> Result<(), Error> {
-        let mut done = Done::new(self.id, self.state, self.now);
+    fn take(&mut self, step: Step<'_, Outcome>, head: EpochId, name: Name) -> Result<(), Error> {
+        let mut done = Done::new(self.id, head, self.state, self.now);
         let profile = &mut *self.profile;
         step.persist(|changes, outcome| {
             profile.transaction(|tx| {
@@ -296,8 +304,8 @@ impl Intake<'_> {
         Ok(())
     }
 
-    fn resumed(&mut self, step: Step<'_, dmls::Resumed>) -> Result<(), Error> {
-        let mut done = Done::new(self.id, self.state, self.now);
+    fn resumed(&mut self, step: Step<'_, dmls::Resumed>, head: EpochId) -> Result<(), Error> {
+        let mut done = Done::new(self.id, head, self.state, self.now);
         let profile = &mut *self.profile;
         step.persist(|changes, resumed| {
             let name = Name::of(&resumed.message);
@@ -336,12 +344,22 @@ struct Done<'c> {
     told: Vec<Event>,
     /// Parcels that are to be given again.
     unseen: Vec<Name>,
+    /// Where we are before it.
+    head: EpochId,
     now: Time,
 }
 
 impl<'c> Done<'c> {
-    fn new(id: &'c [u8], state: &State, now: Time) -> Self {
-        Self { id, before: state.clone(), state: state.clone(), told: Vec::new(), unseen: Vec::new(), now }
+    fn new(id: &'c [u8], head: EpochId, state: &State, now: Time) -> Self {
+        Self {
+            id,
+            before: state.clone(),
+            state: state.clone(),
+            told: Vec::new(),
+            unseen: Vec::new(),
+            head,
+            now,
+        }
     }
 
     fn finish(&mut self, tx: &mut Transaction<'_>) -> Result<(), Error> {
@@ -385,11 +403,18 @@ impl<'c> Done<'c> {
                     self.state.stranded = true;
                     note(tx, &mut self.told, self.id, Note::new(GroupEvent::Stranded, now))?;
                 }
-                self.unreadable(name, "its epoch was deleted");
+                // A commit that comes where we need none any more is of a branch that lost (docs/policy.md): who made it sends again what was said there.
+                if deleted.content == ContentType::Application {
+                    acknowledge = false;
+                    self.unreadable(name, "its epoch was deleted");
+                }
             }
             Outcome::TooOld { .. } => {
-                self.unreadable(name, "its key was deleted: it came too late, or again")
+                acknowledge = false;
+                self.unreadable(name, "its key was deleted: it came too late, or again");
             }
+            // Who was taken in again has not read what was said meanwhile; who is new need not.
+            Outcome::BeforeUs { .. } => acknowledge = !self.state.again,
             Outcome::RolledBack(rolled) if rolled.verified && !self.state.rolled_back => {
                 self.state.rolled_back = true;
                 note(tx, &mut self.told, self.id, Note::new(GroupEvent::RolledBack, now))?;
@@ -420,6 +445,10 @@ impl<'c> Done<'c> {
                 return Ok(());
             }
         };
+        if application.epoch == self.head {
+            // Somebody else is where we are.
+            self.state.doubt = None;
+        }
         let sender = MemberTag::of(&application.sender.signature_key);
         for mark in &payload.received {
             self.receipt(tx, sender, *mark)?;

@@ -29,14 +29,18 @@ pub(crate) struct State {
     pub lost: Vec<EpochId>,
     /// We want to leave.
     pub leaving: bool,
+    /// We were taken in again.
+    pub again: bool,
     /// When we asked to be taken in again, the last time.
     pub asked: Option<Time>,
     /// How often we have.
     pub asks: u16,
     /// The others are where we can't follow.
     pub stranded: bool,
-    /// We were invited once more, perhaps on another branch than the one that we are on.
+    /// Many messages wait for epochs that we don't know.
     pub doubt: Option<Time>,
+    /// We were invited once more, on another branch than the one that we are on.
+    pub invited: Option<Time>,
     /// Members who were taken in again: what they have missed of ours goes out again.
     pub retaken: Vec<MemberTag>,
     /// An old copy was restored.
@@ -52,10 +56,12 @@ record!(State {
     committed,
     lost,
     leaving,
+    again,
     asked,
     asks,
     stranded,
     doubt,
+    invited,
     retaken,
     rolled_back,
     unsaid,
@@ -83,10 +89,12 @@ impl State {
             committed: now,
             lost: Vec::new(),
             leaving: false,
+            again: false,
             asked: None,
             asks: 0,
             stranded: false,
             doubt: None,
+            invited: None,
             retaken: Vec::new(),
             rolled_back: false,
             unsaid: None,

@@ -20,8 +20,6 @@ use crate::state::{Due, Local, MemberTag, Spaces, State, receipts};
 /// So long after a request to be taken in again nobody has answered: we ask once more, and wait twice as long. Perhaps we were removed where we
 /// can't see it.
 const ASK_AGAIN: u64 = 86_400;
-/// So many times the patience of members we wait for what we may be missing.
-const DOUBT: u64 = 10;
 /// So many marks are acknowledged by a message of their own, even if nothing is said.
 const RECEIPT_OF: usize = 256;
 
@@ -137,18 +135,20 @@ impl Client {
     /// Where we can't follow the others, we ask to be taken in again. That several members were on their way to us in vain is told by the library; that
     /// we were invited on both sides of a split, and something waits for an epoch that we don't know, says the same.
     fn find_the_way(&mut self, id: &[u8], now: Time, rng: &mut dyn CryptoRng) -> Result<(), Error> {
-        let patience = self.settings.patience;
+        let doubt_after = self.settings.doubt_after;
         let Local { group, state, .. } = self.local(id)?;
         if group.is_removed() {
             return Ok(());
         }
-        let waited =
-            state.doubt.is_some_and(|since| now.0 >= since.0.saturating_add(DOUBT.saturating_mul(patience)));
-        if waited && !state.stranded && group.held() > 0 {
-            let new_state = State { doubt: None, stranded: true, ..state.clone() };
+        let waited = |since: Option<Time>| since.is_some_and(|at| now.0 >= at.0.saturating_add(doubt_after));
+        if !state.stranded && (waited(state.invited) || waited(state.doubt)) {
+            let is_stranded = waited(state.invited) || group.held() > 0;
+            let new_state = State { doubt: None, invited: None, stranded: is_stranded, ..state.clone() };
             self.profile.transaction(|tx| new_state.store(tx, id))?;
             self.local(id)?.state = new_state;
-            self.note(id, Note::new(GroupEvent::Stranded, now))?;
+            if is_stranded {
+                self.note(id, Note::new(GroupEvent::Stranded, now))?;
+            }
         }
         let state = &self.local(id)?.state;
         let lost = state.stranded || state.rolled_back;

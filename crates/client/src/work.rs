@@ -109,7 +109,8 @@ impl Client {
                 work.lost = Some((todo, fresh));
             }
         }
-        let requests = self.requests(group, now)?;
+        // Who is lost brings nobody back.
+        let requests = if local.state.stranded { Vec::new() } else { self.requests(group, now)? };
         for (reference, request) in requests {
             match request {
                 Some(replacement) => {

@@ -39,6 +39,7 @@ impl Log {
     }
 
     /// Whether there is nothing in it.
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.loaded.is_empty()
     }

@@ -136,8 +136,11 @@ impl<'a> Session<'a> {
         if self.app.log.is_at_end() && self.app.areas().log.width > 0 {
             self.note_shown(&id)?;
         }
-        let group = self.client.group(&id).filter(|_| self.app.panel);
-        self.app.epochs = group.map(|group| graph::lines(group, self.app.theme)).unwrap_or_default();
+        let panel = self.app.areas().panel.map(|panel| usize::from(panel.width.saturating_sub(1)));
+        let shown = self.client.group(&id).zip(panel);
+        let (own, theme) = (self.client.name(), self.app.theme);
+        self.app.epochs =
+            shown.map(|(group, width)| graph::lines(group, &own, theme, width)).unwrap_or_default();
         Ok(())
     }
 

@@ -143,14 +143,10 @@ fn first_steps(app: &App, area: Rect) -> Vec<Line<'static>> {
 }
 
 fn epochs(app: &App, area: Rect) -> Vec<Line<'static>> {
-    let heading = Line::styled("Epochs, the newest first", app.theme.style(Ink::Title));
-    let lines = app.epochs.iter().flat_map(|line| wrap(&line_spans(line), usize::from(area.width), 2));
-    std::iter::once(heading).chain(lines).take(usize::from(area.height)).collect()
-}
-
-/// The spans of a line, each with the style of the line in it.
-fn line_spans(line: &Line<'static>) -> Vec<Span<'static>> {
-    line.spans.iter().map(|span| span.clone().style(line.style.patch(span.style))).collect()
+    let heading = Line::styled("Epochs: time runs down", app.theme.style(Ink::Title));
+    let room = usize::from(area.height).saturating_sub(1);
+    let newest = app.epochs.iter().skip(app.epochs.len().saturating_sub(room)).cloned();
+    std::iter::once(heading).chain(newest).take(usize::from(area.height)).collect()
 }
 
 fn keys(app: &App, area: Rect) -> Line<'static> {

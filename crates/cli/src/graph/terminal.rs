@@ -55,6 +55,7 @@ impl Line {
     }
 
     /// Without colours.
+    #[cfg(test)]
     pub fn text(&self) -> String {
         let text: String = self.spans.iter().map(|(_, text)| &text[..]).collect();
         text.trim_end().to_owned()

@@ -1,7 +1,7 @@
 //! `dmls inspect`: what is in a message, or in a stored group.
 
 mod describe;
-mod exposure;
+pub mod exposure;
 mod field;
 mod input;
 mod records;

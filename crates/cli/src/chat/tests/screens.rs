@@ -123,7 +123,7 @@ fn a_message_that_only_a_lost_branch_saw_is_told_apart_until_it_comes_again() {
     desk.sees(&format!("~ {lost}: this is {lost}"));
     desk.sees("only a lost branch saw it");
     desk.press(KeyCode::F(2));
-    desk.sees("fork at");
+    desk.sees("crossed");
     desk.sees("lost");
     drop(desk);
     settle(&mut people.iter_mut().collect::<Vec<_>>(), &network, &mut now);
@@ -144,15 +144,15 @@ fn a_fork_that_healed_is_told_in_words_and_in_the_panel() {
     let mut desk = Desk::with(&mut people[loser], now, (120, 40), true);
     desk.sees("* the group went on along another branch");
     desk.sees("went to a branch that lost, and went out again");
-    desk.misses("Epochs, the newest first");
+    desk.misses("Epochs: time runs down");
     desk.ctrl('g');
-    desk.sees("Epochs, the newest first");
-    desk.sees("goes on, lost:");
+    desk.sees("Epochs: time runs down");
+    desk.sees("crossed");
     let screen = desk.screen();
     assert_eq!(screen.matches('◉').count(), 1, "{screen}");
-    assert!(screen.contains("× "), "{screen}");
+    assert!(screen.contains("✗ lost"), "{screen}");
     desk.ctrl('g');
-    desk.misses("Epochs, the newest first");
+    desk.misses("Epochs: time runs down");
 }
 
 #[test]

@@ -1,0 +1,84 @@
+//! The commands of a person who takes part in groups: `init`, `group`, `send`, `read`, `chat` and so on.
+//!
+//! | | |
+//! |---|---|
+//! | `account.rs` | where the profile is, and what opens it |
+//! | `session.rs` | a client with its folder, for the length of a command |
+//! | `init.rs`, `group.rs`, `talk.rs`, `chat.rs`, `contacts.rs`, `state.rs`, `folder.rs` | the commands |
+
+mod account;
+mod chat;
+mod contacts;
+mod folder;
+mod group;
+mod init;
+mod session;
+mod state;
+mod talk;
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use crate::Failure;
+
+/// What every command of a person takes.
+#[derive(clap::Args, Debug, Clone)]
+pub struct Options {
+    /// The directory of your keys, groups and messages [default: dmls in the directory for data of applications]
+    #[arg(long, global = true, value_name = "DIR", env = "DMLS_PROFILE")]
+    pub profile: Option<PathBuf>,
+    /// Another folder than the profile's, for this call
+    #[arg(long, global = true, value_name = "DIR")]
+    pub folder: Option<PathBuf>,
+    /// A file whose first line is the passphrase of the profile
+    #[arg(long, global = true, value_name = "FILE", env = "DMLS_PASSPHRASE_FILE")]
+    pub passphrase_file: Option<PathBuf>,
+    /// Neither read nor write the folder now: what you send waits for the next time
+    #[arg(long, global = true)]
+    pub offline: bool,
+    /// JSON, one object a line
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// No colours, and ASCII only
+    #[arg(long, global = true)]
+    pub plain: bool,
+}
+
+/// A command of a person.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    Init(init::Args),
+    KeyPackage(init::KeyPackageArgs),
+    #[command(subcommand)]
+    Group(group::Command),
+    Heads(state::HeadsArgs),
+    Send(talk::SendArgs),
+    Read(talk::ReadArgs),
+    Sync(talk::SyncArgs),
+    Chat(chat::Args),
+    #[command(subcommand_required = false)]
+    Contacts(contacts::Args),
+    Exposure(state::ExposureArgs),
+    Doctor(state::DoctorArgs),
+    #[command(subcommand)]
+    Folder(folder::Command),
+}
+
+/// Runs one.
+pub fn run(command: &Command, options: &Options) -> Result<(), Failure> {
+    match command {
+        Command::Init(args) => init::run(args, options),
+        Command::KeyPackage(args) => init::key_package(args, options),
+        Command::Group(command) => group::run(command, options),
+        Command::Heads(args) => state::heads(args, options),
+        Command::Send(args) => talk::send(args, options),
+        Command::Read(args) => talk::read(args, options),
+        Command::Sync(args) => talk::sync(args, options),
+        Command::Chat(args) => chat::run(args, options),
+        Command::Contacts(args) => contacts::run(args, options),
+        Command::Exposure(args) => state::exposure(args, options),
+        Command::Doctor(args) => state::doctor(args, options),
+        Command::Folder(command) => folder::run(command, options),
+    }
+}
