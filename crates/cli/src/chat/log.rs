@@ -38,12 +38,6 @@ impl Log {
         self.loaded.last().map(|shown| shown.place)
     }
 
-    /// Whether there is nothing in it.
-    #[cfg(test)]
-    pub fn is_empty(&self) -> bool {
-        self.loaded.is_empty()
-    }
-
     /// The place around which entries are needed; `None`: the end.
     pub fn place(&self) -> Option<u64> {
         self.bottom.map(|bottom| bottom.place)

@@ -17,6 +17,9 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::live::Keys;
 
+/// How long a signal may wait until it is answered.
+const GRACE: Duration = Duration::from_secs(3);
+
 /// Whether the terminal is ours: it is given back once, so that what is reported after that stays on it.
 static IS_OURS: AtomicBool = AtomicBool::new(false);
 
@@ -62,7 +65,8 @@ pub struct TerminalKeys {
 }
 
 impl TerminalKeys {
-    /// Listens. A second signal ends the process at once, should the first find nobody listening.
+    /// Listens. A second signal ends the process at once, should the first find nobody listening; and a signal that is not answered does, after
+    /// a while: where the terminal is gone, reading from it never comes back.
     pub fn new() -> io::Result<Self> {
         let ended = Arc::new(AtomicBool::new(false));
         for signal in [
@@ -74,6 +78,16 @@ impl TerminalKeys {
             signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&ended))?;
             signal_hook::flag::register(signal, Arc::clone(&ended))?;
         }
+        let signalled = Arc::clone(&ended);
+        std::thread::spawn(move || {
+            while !signalled.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(250));
+            }
+            std::thread::sleep(GRACE);
+            // What is on the disk is whole, whenever this happens.
+            give_back();
+            std::process::exit(1);
+        });
         Ok(Self { ended })
     }
 }
