@@ -9,6 +9,7 @@ use dmls::{CipherSuite, Config, Credential, Group, Identity, Provider, Time};
 use dmls_store::{Order, Profile, Table, Transaction};
 use rand_core::CryptoRng;
 
+use crate::crowd::Crowd;
 use crate::entry::{Entry, Message, Note};
 use crate::error::Error;
 use crate::event::Event;
@@ -19,7 +20,8 @@ use crate::parcel::{GroupTag, Name, Place};
 use crate::payload::{Mark, MessageId};
 use crate::people::{self, Contact, Fingerprint, Person};
 use crate::settings::Settings;
-use crate::state::{Local, MemberTag, Spaces, State, Unsettled, receipts};
+use crate::state::{Local, MemberTag, Spaces, State, receipts};
+use crate::unsettled::Unsettled;
 
 /// Parcels of no group that were taken in.
 const SEEN: Table<'_> = Table::new("seen");
@@ -41,6 +43,12 @@ pub struct Client {
     pub(crate) groups: BTreeMap<Vec<u8>, Local>,
     /// What was taken in, of places that were looked at.
     pub(crate) seen: BTreeMap<Place, BTreeSet<Name>>,
+    /// Parcels for which there was no room. They stay in the network, and are looked at again when there may be, or after a restart.
+    pub(crate) later: BTreeMap<Place, BTreeSet<Name>>,
+    /// Who has key packages here, once it was counted.
+    pub(crate) crowd: Option<Crowd>,
+    /// Whether invitations that wait are to be looked at again.
+    pub(crate) waits_for_us: bool,
     pub(crate) events: Vec<Event>,
 }
 
@@ -108,11 +116,24 @@ impl Client {
         let mut groups = BTreeMap::new();
         for id in profile.groups()? {
             let group = profile.load_group(&id, config.clone())?;
-            let local = Local { group, tag: GroupTag::of(&id), state: State::load(&profile, &id)? };
+            let (tag, state) = (GroupTag::of(&id), State::load(&profile, &id)?);
+            let local = Local { group, tag, state, changed: true, failed: None };
             groups.insert(id, local);
         }
-        let (seen, events) = (BTreeMap::new(), Vec::new());
-        Ok(Self { profile, identity, config, settings, groups, seen, events })
+        let (seen, later, events) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        let crowd = None;
+        Ok(Self {
+            profile,
+            identity,
+            config,
+            settings,
+            groups,
+            seen,
+            later,
+            crowd,
+            waits_for_us: true,
+            events,
+        })
     }
 
     /// Whether a profile belongs to somebody.
@@ -239,7 +260,7 @@ impl Client {
         let mut shown = Shown { place: order.0, entry, on_head: true, received_by: None, waiting: false };
         let Entry::Message(message) = &shown.entry else { return Ok(shown) };
         shown.on_head = local.group.epoch(&message.epoch).map_or(message.on_way, |epoch| epoch.is_on_way());
-        let unsettled = if message.own { self.unsettled(id, message.id)? } else { None };
+        let unsettled = if message.own { Unsettled::load(&self.profile, id, message.id)? } else { None };
         if let Some(unsettled) = unsettled {
             shown.received_by = Some(self.received_by(local, unsettled.mark)?);
             if outbox.get().is_none() {
@@ -248,13 +269,6 @@ impl Client {
             shown.waiting = outbox.get().is_some_and(|waiting| waiting.contains(&unsettled.mark));
         }
         Ok(shown)
-    }
-
-    /// What is kept of a message of ours until all have taken it in.
-    fn unsettled(&self, id: &[u8], message: MessageId) -> Result<Option<Unsettled>, Error> {
-        let stored = self.profile.get(Spaces(id).unsettled(), &message.0)?;
-        let unsettled = stored.map(|stored| Unsettled::from_bytes(stored.as_bytes())).transpose();
-        unsettled.map_err(|_| Error::Damaged("the state of a message"))
     }
 
     /// Who has taken in a parcel of ours.

@@ -133,3 +133,11 @@ impl From<dmls_store::Error> for Error {
         Self::Store(e)
     }
 }
+
+impl Error {
+    /// Whether nothing can go on: the profile can't be written. All else concerns one group, or one parcel.
+    pub(crate) fn is_fatal(&self) -> bool {
+        use dmls_store::Error::{Database, Failed, File, Locked, Reopen};
+        matches!(self, Self::Store(Database(_) | Failed | File(..) | Locked(_) | Reopen(_)))
+    }
+}

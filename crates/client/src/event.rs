@@ -54,4 +54,11 @@ pub enum Event {
         /// Why.
         why: &'static str,
     },
+    /// What was due in a group could not be done. It is told once, and tried again; the other groups go on.
+    Failed {
+        /// The id of the group.
+        group: Vec<u8>,
+        /// Why.
+        why: String,
+    },
 }

@@ -77,11 +77,11 @@ pub(crate) fn new_epoch(
             note(tx, told, group, Note::new(GroupEvent::SettingsLost, now).by(by))?;
         }
     }
+    if !new.is_head || !new.lost.is_empty() {
+        state.speak_up(now);
+    }
     if new.own {
         state.committed = now;
-    } else if new.is_head {
-        // Where others go on, and we with them, nobody is lost.
-        (state.stranded, state.doubt) = (false, None);
     }
     if let Some(sign) = &new.stranded {
         stranded(tx, told, group, state, sign, now)?;
@@ -89,9 +89,8 @@ pub(crate) fn new_epoch(
     Ok(())
 }
 
-/// There are signs that others are on a branch that we can't follow. That messages wait is a sign only if they still do later: they come in any
-/// order, and the commits before them may be next.
-pub(crate) fn stranded(
+/// There are signs that others are on a branch that we can't follow. Of messages that wait [`crate::doubt`] knows more.
+fn stranded(
     tx: &mut Transaction<'_>,
     told: &mut Vec<Event>,
     group: &[u8],
@@ -100,8 +99,10 @@ pub(crate) fn stranded(
     now: Time,
 ) -> Result<(), Error> {
     if matches!(sign, Stranded::OtherBranch { .. }) {
-        state.doubt.get_or_insert(now);
-    } else if !state.stranded {
+        return Ok(());
+    }
+    state.guessed = false;
+    if !state.stranded {
         state.stranded = true;
         note(tx, told, group, Note::new(GroupEvent::Stranded, now))?;
     }

@@ -1,34 +1,39 @@
 //! Parcels come in: each is taken in once, in one transaction with all that it leads to.
 
-use std::collections::BTreeSet;
+use dmls::codec::Encode;
+use dmls::{Founding, Group, KeyPackage, Member, Time};
+use dmls_store::{StoredKeyPackage, Table, Transaction};
 
-use dmls::codec::{Decode, Encode};
-use dmls::framing::ContentType;
-use dmls::{Application, EpochId, Founding, Group, KeyPackage, Outcome, Step, Time};
-use dmls_store::{Order, Profile, StoredKeyPackage, Table, Transaction};
-
-use crate::client::{Client, append, group_name, message_at, note, place_of, see_common};
-use crate::entry::{Entry, GroupEvent, Message, Note};
+use crate::client::{Client, group_name, note, see_common};
+use crate::crowd::{Crowd, Room};
+use crate::doubt::{self, Began};
+use crate::entry::{GroupEvent, Note};
 use crate::error::Error;
 use crate::event::Event;
-use crate::happened::{meet, new_epoch, stranded};
+use crate::happened::meet;
 use crate::names::name_in;
 use crate::own_packages;
 use crate::parcel::{GroupTag, Name, Place};
-use crate::payload::{Mark, Payload};
 use crate::people::{Origin, Person, is_presentable};
-use crate::state::{Local, MemberTag, Spaces, State, Unsettled, receipts, see};
+use crate::state::{Local, Spaces, State, see};
 
 /// Invitations that wait, by the name of their parcel.
 const INVITATIONS: Table<'_> = Table::new("invitations");
 
+/// Invitations that wait, at most: anybody who has a key package of ours can make one. More than a person would look through.
+const MAX_INVITATIONS: usize = 256;
+/// Groups that we join by ourselves, at most: each costs memory, and time at each synchronization. A person can join more.
+const MAX_GROUPS: usize = 256;
+
 /// What becomes of a parcel.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
+pub(crate) enum Fate {
     /// It was taken in.
     Taken,
-    /// There is no room for it yet: it comes again.
+    /// There is no room for it: it is looked at again when there may be.
     Later,
+    /// It can be taken in once others were.
+    Again,
 }
 
 impl Client {
@@ -39,22 +44,36 @@ impl Client {
         if self.seen.get(&place).is_some_and(|seen| seen.contains(&name)) {
             return Ok(true);
         }
-        let fate = match place {
-            Place::People => self.take_person(name, bytes, now)?,
-            Place::Invitations => self.take_invitation(name, bytes, now)?,
-            Place::Requests => self.take_request(name, bytes, now)?,
+        if self.later.get(&place).is_some_and(|later| later.contains(&name)) {
+            return Ok(false);
+        }
+        let taken = match place {
+            Place::People => self.take_person(name, bytes, now),
+            Place::Invitations => self.take_invitation(name, bytes, now),
+            Place::Requests => self.take_request(name, bytes),
             Place::Group(_) => match self.group_at(place) {
-                Some(id) => self.take_message(&id, name, bytes, now)?,
+                Some(id) => self.take_message(&id, name, bytes, now),
                 None => return Ok(false),
             },
         };
-        if fate == Fate::Taken {
-            self.seen.entry(place).or_default().insert(name);
-        }
+        let fate = match taken {
+            Ok(fate) => fate,
+            Err(e) if e.is_fatal() => return Err(e),
+            // It must not keep others out. After a restart it is tried again.
+            Err(e) => {
+                self.events.push(Event::Refused { place, name, why: e.to_string() });
+                Fate::Later
+            }
+        };
+        match fate {
+            Fate::Taken => self.seen.entry(place).or_default().insert(name),
+            Fate::Later => self.later.entry(place).or_default().insert(name),
+            Fate::Again => false,
+        };
         Ok(fate == Fate::Taken)
     }
 
-    fn refuse(&mut self, place: Place, name: Name, why: String) -> Result<Fate, Error> {
+    pub(crate) fn refuse(&mut self, place: Place, name: Name, why: String) -> Result<Fate, Error> {
         let group = self.group_at(place);
         self.profile.transaction(|tx| match &group {
             Some(id) => see(tx, id, &name),
@@ -73,20 +92,45 @@ impl Client {
         let reference = key_package.reference(self.identity.suite());
         let leaf = &key_package.leaf_node;
         let own = leaf.signature_key == *self.identity.signer().public();
+        let crowd = match self.crowd.take() {
+            Some(crowd) => crowd,
+            None => Crowd::load(&self.profile)?,
+        };
+        let crowd = self.crowd.insert(crowd);
+        let replaced = match crowd.room(&self.profile, &key_package)? {
+            _ if own => None,
+            Room::Yes(replaced) => replaced,
+            Room::Newer => {
+                self.profile.transaction(|tx| see_common(tx, &name))?;
+                return Ok(Fate::Taken);
+            }
+            Room::No => {
+                let why = "too many key packages of others are here: it is looked at after a restart";
+                self.events.push(Event::Refused { place: Place::People, name, why: why.to_owned() });
+                return Ok(Fate::Later);
+            }
+        };
         let mut told = Vec::new();
         self.profile.transaction(|tx| {
             see_common(tx, &name)?;
+            if let Some(replaced) = &replaced {
+                Person::delete(tx, replaced)?;
+            }
             if !own {
                 meet(tx, &mut told, &leaf.credential, &leaf.signature_key, now)?;
                 Person::put(tx, &key_package, reference.as_bytes())?;
             }
             Ok::<_, Error>(())
         })?;
+        if !own {
+            crowd.add(&key_package, reference.as_bytes().to_vec());
+        }
         self.events.extend(told);
         Ok(Fate::Taken)
     }
 
-    /// A KeyPackage as it came. Whether it is valid is checked by the library when it is used.
+    /// A KeyPackage as it came. That it is signed is checked now: what somebody else made under a name would else take the place of what its owner
+    /// made, or be refused again and again where it is used.
     fn key_package(&self, bytes: &[u8]) -> Result<KeyPackage, String> {
         let key_package = KeyPackage::from_message(bytes).map_err(|e| e.to_string())?;
         if key_package.cipher_suite != self.identity.suite().code() {
@@ -95,6 +139,7 @@ impl Client {
         if !is_presentable(&key_package) {
             return Err("its name can't be shown".to_owned());
         }
+        key_package.check(&self.config).map_err(|e| e.to_string())?;
         Ok(key_package)
     }
 
@@ -103,17 +148,22 @@ impl Client {
         match self.profile.key_package_for(bytes, self.config.provider) {
             Ok(Some(_)) => {}
             Ok(None) => {
-                self.profile.transaction(|tx| see_common(tx, &name))?;
+                self.answered_twice(bytes, now, |tx| see_common(tx, &name))?;
                 return Ok(Fate::Taken);
             }
             Err(dmls_store::Error::Core(e)) => return self.refuse(Place::Invitations, name, e.to_string()),
             Err(e) => return Err(e.into()),
         }
+        if self.profile.all(INVITATIONS)?.len() >= MAX_INVITATIONS {
+            let why = "too many invitations wait".to_owned();
+            self.events.push(Event::Refused { place: Place::Invitations, name, why });
+            return Ok(Fate::Later);
+        }
         self.profile.transaction(|tx| {
             tx.put(INVITATIONS, &name.0, bytes)?;
             see_common(tx, &name)
         })?;
-        if self.settings.ask {
+        if self.settings.ask || self.groups.len() >= MAX_GROUPS {
             self.events.push(Event::Invited { invitation: name });
         } else {
             self.accept(name, now)?;
@@ -121,10 +171,19 @@ impl Client {
         Ok(Fate::Taken)
     }
 
+    /// Accepts what waits, unless a person is to be asked: after a restart, and when it may be known now who invited us.
+    pub(crate) fn accept_waiting(&mut self, now: Time) -> Result<(), Error> {
+        while self.waits_for_us && !self.settings.ask {
+            self.join(now)?;
+        }
+        Ok(())
+    }
+
     /// Joins the groups to which we are invited; how many.
     pub fn join(&mut self, now: Time) -> Result<usize, Error> {
         let waiting: Vec<_> = self.profile.all(INVITATIONS)?.into_keys().collect();
         let mut joined = 0;
+        self.waits_for_us = false;
         for name in waiting.into_iter().filter_map(|name| name.try_into().ok().map(Name)) {
             joined += usize::from(self.accept(name, now)?);
         }
@@ -133,9 +192,14 @@ impl Client {
 
     /// Accepts an invitation into a group that we are not in, or the answer to our request to be taken in again.
     ///
-    /// An invitation into a group that we are in comes of a split, on both sides of which we were invited: we can't tell which side won, and ask.
+    /// An invitation into a group that we are in comes of a split, on both sides of which we were invited: we can't tell which side won. It
+    /// is a reason to ask, if there is more that we can't follow.
     pub(crate) fn accept(&mut self, invitation: Name, now: Time) -> Result<bool, Error> {
         let Some(stored) = self.profile.get(INVITATIONS, &invitation.0)? else { return Ok(false) };
+        if self.profile.key_package_for(stored.as_bytes(), self.config.provider)?.is_none() {
+            self.answered_twice(stored.as_bytes(), now, |tx| Ok(tx.delete(INVITATIONS, &invitation.0)?))?;
+            return Ok(false);
+        }
         let (used, founding) = match self.open_welcome(stored.as_bytes(), now)? {
             Ok(opened) => opened,
             Err(why) => {
@@ -149,31 +213,59 @@ impl Client {
             None => self.enter(invitation, used, founding, GroupEvent::Joined, now)?,
             Some(local) => {
                 // Anybody can make a group with this id. Only who was a member takes us into ours.
-                let known = local.group.head().members().unwrap_or_default();
-                let is_known = founding.inviter().is_some_and(|inviter| {
-                    known.iter().any(|member| member.signature_key == inviter.signature_key)
-                });
-                // By a key package that we made after we came in: on the branch that won we were added once more, or asked for it.
-                let head = local.group.head();
-                let leaf = head.own_leaf().and_then(|leaf| head.leaf(leaf));
-                let newer = leaf.is_some_and(|leaf| {
-                    Origin::of(leaf).made < Origin::of(&used.own.key_package().leaf_node).made
-                });
-                if is_known && (newer || local.group.is_removed()) {
+                let is_known = founding.inviter().is_some_and(|inviter| was_member(&local.group, inviter));
+                let answers = Origin::of(&used.own.key_package().leaf_node).rejoins == id;
+                if is_known && (answers || local.group.is_removed() || local.state.stranded) {
                     self.enter(invitation, used, founding, GroupEvent::JoinedAgain, now)?;
+                } else if answers {
+                    // By somebody who came on another branch: another answer may tell us of it. It waits.
+                    return Ok(false);
                 } else {
-                    let invited = if is_known { Some(now) } else { None };
-                    let state = State { invited: local.state.invited.or(invited), ..local.state.clone() };
+                    let state = self.signed(&id, now).filter(|_| is_known);
                     self.profile.transaction(|tx| {
-                        tx.delete(INVITATIONS, &invitation.0)?;
-                        state.store(tx, &id)
+                        if let Some(state) = &state {
+                            state.store(tx, &id)?;
+                        }
+                        tx.delete(INVITATIONS, &invitation.0).map_err(Error::from)
                     })?;
-                    self.local(&id)?.state = state;
+                    if let Some(state) = state {
+                        self.local(&id)?.state = state;
+                    } else {
+                        let why = "it is for a group that you are in, by somebody who never was".to_owned();
+                        self.events.push(Event::Refused { place: Place::Invitations, name: invitation, why });
+                    }
                     return Ok(false);
                 }
             }
         }
         Ok(true)
+    }
+
+    /// A Welcome that we can't open: if it answers a request of ours that was answered before, it is a sign that there is another branch.
+    fn answered_twice(
+        &mut self,
+        welcome: &[u8],
+        now: Time,
+        write: impl FnOnce(&mut Transaction<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let group = own_packages::answered(&self.profile, welcome)?;
+        let state = group.and_then(|id| Some((self.signed(&id, now)?, id)));
+        self.profile.transaction(|tx| {
+            if let Some((state, id)) = &state {
+                state.store(tx, id)?;
+            }
+            write(tx)
+        })?;
+        if let Some((state, id)) = state {
+            self.local(&id)?.state = state;
+        }
+        Ok(())
+    }
+
+    /// The state of a group once there was a sign that others are on another branch.
+    fn signed(&self, id: &[u8], now: Time) -> Option<State> {
+        let state = &self.groups.get(id)?.state;
+        Some(State { sign: state.sign.or(Some(now)), ..state.clone() })
     }
 
     /// Opens a Welcome.
@@ -204,18 +296,25 @@ impl Client {
         let tag = GroupTag::of(&id);
         let before = self.groups.get(&id);
         let is_there = before.is_some();
-        let shown = before.and_then(|local| local.state.shown);
+        let before = before.map(|local| local.state.clone());
         let by = founding.inviter().map(|inviter| name_in(&inviter.credential)).unwrap_or_default();
         let entered = Note::new(event, now).by(by).whom(vec![group_name(founding.group())]);
         let members = founding.group().head().members().unwrap_or_default();
         let own_key = self.identity.signer().public();
         let mut told = Vec::new();
         // Our keys were made by the key package, which others may have used too: they are renewed soon.
-        let state = State { shown, again: is_there, committed: Time(0), ..State::new(now) };
+        let began = Began::at(founding.group().head());
+        let mut state = State { committed: Time(0), ..State::new(began, now) };
+        if let Some(State { shown, asked, asks, unsaid, .. }) = before {
+            // How often we asked is remembered: who can put parcels into the network can make us doubt, and ask, but less and less.
+            state = State { shown, asked, asks, unsaid, again: true, ..state };
+        }
+        let mut again = Vec::new();
         let group = founding.persist(|changes| {
             self.profile.transaction(|tx| {
                 if is_there {
                     tx.delete_group(&id)?;
+                    again = doubt::begin_anew(tx, &id)?;
                 }
                 tx.join_group(&id, changes, &used)?;
                 own_packages::note_used(tx, &used.reference)?;
@@ -228,17 +327,19 @@ impl Client {
             })
         })?;
         self.events.extend(told);
-        self.groups.insert(id, Local { group, tag, state });
+        self.groups.insert(id, Local { group, tag, state, changed: true, failed: None });
+        self.forget_seen(Place::Group(tag), &again);
+        self.waits_for_us = true;
+        self.later.remove(&Place::Group(tag));
         Ok(())
     }
 
     /// Somebody asks to be taken in again. What is to be done is decided when it is our turn.
-    fn take_request(&mut self, name: Name, bytes: &[u8], now: Time) -> Result<Fate, Error> {
+    fn take_request(&mut self, name: Name, bytes: &[u8]) -> Result<Fate, Error> {
         let key_package = match self.key_package(bytes) {
             Ok(key_package) => key_package,
             Err(why) => return self.refuse(Place::Requests, name, why),
         };
-        let _ = now;
         let group = Origin::of(&key_package.leaf_node).rejoins;
         let reference = key_package.reference(self.identity.suite());
         let ours = self.groups.contains_key(&group);
@@ -251,269 +352,10 @@ impl Client {
         })?;
         Ok(Fate::Taken)
     }
-
-    /// A message of a group, and all that waited for it.
-    fn take_message(&mut self, id: &[u8], name: Name, bytes: &[u8], now: Time) -> Result<Fate, Error> {
-        let Self { groups, profile, events, seen, .. } = self;
-        let Some(Local { group, state, tag }) = groups.get_mut(id) else { return Ok(Fate::Later) };
-        let seen = seen.entry(Place::Group(*tag)).or_default();
-        let mut intake = Intake { profile, events, seen, id, state, now };
-        let head = group.head().id().clone();
-        match group.receive(bytes, now) {
-            Ok(step) => intake.take(step, head, name)?,
-            // There may be room for it once others were taken in.
-            Err(dmls::Error::Limit(_)) => return Ok(Fate::Later),
-            Err(e @ (dmls::Error::Records(_) | dmls::Error::Usage(_))) => return Err(e.into()),
-            Err(e) => {
-                let here = Place::Group(*tag);
-                return self.refuse(here, name, e.to_string());
-            }
-        }
-        loop {
-            let head = group.head().id().clone();
-            let Some(step) = group.resume(now) else { break };
-            intake.resumed(step, head)?;
-        }
-        Ok(Fate::Taken)
-    }
 }
 
-/// Takes in the messages of a group.
-struct Intake<'c> {
-    profile: &'c mut Profile,
-    events: &'c mut Vec<Event>,
-    seen: &'c mut BTreeSet<Name>,
-    id: &'c [u8],
-    state: &'c mut State,
-    now: Time,
-}
-
-impl Intake<'_> {
-    fn take(&mut self, step: Step<'_, Outcome>, head: EpochId, name: Name) -> Result<(), Error> {
-        let mut done = Done::new(self.id, head, self.state, self.now);
-        let profile = &mut *self.profile;
-        step.persist(|changes, outcome| {
-            profile.transaction(|tx| {
-                tx.write_group(done.id, changes)?;
-                see(tx, done.id, &name)?;
-                done.outcome(tx, outcome, name)?;
-                done.finish(tx)
-            })
-        })?;
-        self.finish(done);
-        Ok(())
-    }
-
-    fn resumed(&mut self, step: Step<'_, dmls::Resumed>, head: EpochId) -> Result<(), Error> {
-        let mut done = Done::new(self.id, head, self.state, self.now);
-        let profile = &mut *self.profile;
-        step.persist(|changes, resumed| {
-            let name = Name::of(&resumed.message);
-            profile.transaction(|tx| {
-                tx.write_group(done.id, changes)?;
-                match &resumed.outcome {
-                    Ok(outcome) => done.outcome(tx, outcome, name)?,
-                    Err(dmls::Error::Limit(_)) => done.again(tx, name)?,
-                    Err(e) => done.told.push(Event::Refused {
-                        place: Place::Group(GroupTag::of(done.id)),
-                        name,
-                        why: e.to_string(),
-                    }),
-                }
-                done.finish(tx)
-            })
-        })?;
-        self.finish(done);
-        Ok(())
-    }
-
-    fn finish(&mut self, done: Done<'_>) {
-        for name in &done.unseen {
-            self.seen.remove(name);
-        }
-        *self.state = done.state;
-        self.events.extend(done.told);
-    }
-}
-
-/// What one step leads to: it counts once the transaction is done.
-struct Done<'c> {
-    id: &'c [u8],
-    before: State,
-    state: State,
-    told: Vec<Event>,
-    /// Parcels that are to be given again.
-    unseen: Vec<Name>,
-    /// Where we are before it.
-    head: EpochId,
-    now: Time,
-}
-
-impl<'c> Done<'c> {
-    fn new(id: &'c [u8], head: EpochId, state: &State, now: Time) -> Self {
-        Self {
-            id,
-            before: state.clone(),
-            state: state.clone(),
-            told: Vec::new(),
-            unseen: Vec::new(),
-            head,
-            now,
-        }
-    }
-
-    fn finish(&mut self, tx: &mut Transaction<'_>) -> Result<(), Error> {
-        if self.state == self.before { Ok(()) } else { self.state.store(tx, self.id) }
-    }
-
-    /// A parcel is to be given again.
-    fn again(&mut self, tx: &mut Transaction<'_>, name: Name) -> Result<(), Error> {
-        self.unseen.push(name);
-        Ok(tx.delete(Spaces(self.id).seen(), &name.0)?)
-    }
-
-    fn unreadable(&mut self, name: Name, why: &'static str) {
-        self.told.push(Event::Unreadable { group: self.id.to_vec(), name, why });
-    }
-
-    fn outcome(&mut self, tx: &mut Transaction<'_>, outcome: &Outcome, name: Name) -> Result<(), Error> {
-        let now = self.now;
-        let mut acknowledge = true;
-        match outcome {
-            Outcome::Application(application) => return self.application(tx, application, name),
-            Outcome::Commit(new) => {
-                for added in &new.commit.added {
-                    let requests = Spaces(self.id).requests();
-                    tx.delete(requests, added.key_package.as_bytes())?;
-                    Person::delete(tx, added.key_package.as_bytes())?;
-                }
-                new_epoch(tx, &mut self.told, self.id, &mut self.state, new, now)?;
-            }
-            Outcome::Held(held) => {
-                acknowledge = false;
-                for evicted in &held.evicted {
-                    self.again(tx, Name::of(evicted))?;
-                }
-                if let Some(sign) = &held.stranded {
-                    stranded(tx, &mut self.told, self.id, &mut self.state, sign, now)?;
-                }
-            }
-            Outcome::EpochDeleted(deleted) => {
-                if deleted.wins == Some(true) && !self.state.stranded {
-                    self.state.stranded = true;
-                    note(tx, &mut self.told, self.id, Note::new(GroupEvent::Stranded, now))?;
-                }
-                // A commit that comes where we need none any more is of a branch that lost (docs/policy.md): who made it sends again what was said there.
-                if deleted.content == ContentType::Application {
-                    acknowledge = false;
-                    self.unreadable(name, "its epoch was deleted");
-                }
-            }
-            Outcome::TooOld { .. } => {
-                acknowledge = false;
-                self.unreadable(name, "its key was deleted: it came too late, or again");
-            }
-            // Who was taken in again has not read what was said meanwhile; who is new need not.
-            Outcome::BeforeUs { .. } => acknowledge = !self.state.again,
-            Outcome::RolledBack(rolled) if rolled.verified && !self.state.rolled_back => {
-                self.state.rolled_back = true;
-                note(tx, &mut self.told, self.id, Note::new(GroupEvent::RolledBack, now))?;
-            }
-            // Claims are carried out by the next `tend`.
-            _ => {}
-        }
-        if acknowledge { self.acknowledge(tx, name) } else { Ok(()) }
-    }
-
-    /// It will be acknowledged.
-    fn acknowledge(&mut self, tx: &mut Transaction<'_>, name: Name) -> Result<(), Error> {
-        tx.append(Spaces(self.id).unsaid(), &Mark::of(&name).0)?;
-        Ok(())
-    }
-
-    fn application(
-        &mut self,
-        tx: &mut Transaction<'_>,
-        application: &Application,
-        name: Name,
-    ) -> Result<(), Error> {
-        self.acknowledge(tx, name)?;
-        let payload = match Payload::from_bytes(&application.data) {
-            Ok(payload) if payload.version == Payload::VERSION && payload.kind <= Payload::RECEIPT => payload,
-            _ => {
-                self.unreadable(name, "it was made by a newer version, or is damaged");
-                return Ok(());
-            }
-        };
-        if application.epoch == self.head {
-            // Somebody else is where we are.
-            self.state.doubt = None;
-        }
-        let sender = MemberTag::of(&application.sender.signature_key);
-        for mark in &payload.received {
-            self.receipt(tx, sender, *mark)?;
-        }
-        if payload.kind == Payload::RECEIPT {
-            return Ok(());
-        }
-        self.state.unsaid.get_or_insert(self.now);
-        let Ok(text) = String::from_utf8(payload.body) else {
-            self.unreadable(name, "it is not text");
-            return Ok(());
-        };
-        let message = Message {
-            id: payload.id,
-            from: name_in(&application.sender.credential),
-            key: application.sender.signature_key.clone(),
-            own: false,
-            sent: payload.sent,
-            received: self.now,
-            epoch: application.epoch.clone(),
-            on_way: application.on_way,
-            again: payload.again,
-            text,
-        };
-        match place_of(tx, self.id, sender, message.id)? {
-            None => {
-                let entry = Entry::Message(Box::new(message));
-                let place = append(tx, self.id, &entry)?;
-                tx.put(Spaces(self.id).ids(), &sender.with(payload.id), &place.to_bytes())?;
-                self.told.push(Event::Entry { group: self.id.to_vec(), entry });
-            }
-            // A copy, on another branch: it is there, and not told again.
-            Some(place) if application.on_way => self.came_again(tx, place, &message)?,
-            Some(_) => {}
-        }
-        Ok(())
-    }
-
-    /// A copy of a message that is there came on the way to the head.
-    fn came_again(&mut self, tx: &mut Transaction<'_>, place: u64, copy: &Message) -> Result<(), Error> {
-        let Some(message) = message_at(tx, self.id, place)? else { return Ok(()) };
-        let (epoch, on_way, again) = (copy.epoch.clone(), true, message.again | copy.again);
-        let entry = Entry::Message(Box::new(Message { epoch, on_way, again, ..message }));
-        tx.replace(Spaces(self.id).log(), Order(place), &entry.to_bytes())?;
-        Ok(())
-    }
-
-    /// A member has taken in a parcel.
-    fn receipt(&mut self, tx: &mut Transaction<'_>, from: MemberTag, mark: Mark) -> Result<(), Error> {
-        let mut known = receipts(tx, self.id, mark)?;
-        if !known.contains(&from) {
-            known.push(from);
-            tx.put(Spaces(self.id).receipts(), &mark.0, &known.to_bytes())?;
-        }
-        Ok(())
-    }
-}
-
-/// Messages of ours that not all have taken in.
-pub(crate) fn unsettled(profile: &Profile, id: &[u8]) -> Result<Vec<([u8; 16], Unsettled)>, Error> {
-    const DAMAGED: Error = Error::Damaged("the state of a message");
-    let all = profile.all(Spaces(id).unsettled())?;
-    let decode = |(key, stored): (Vec<u8>, dmls::crypto::Secret)| {
-        let unsettled = Unsettled::from_bytes(stored.as_bytes()).map_err(|_| DAMAGED)?;
-        Ok((key.try_into().map_err(|_| DAMAGED)?, unsettled))
-    };
-    all.into_iter().map(decode).collect()
+/// Whether somebody is, or was in an epoch that is still here, a member.
+fn was_member(group: &Group, somebody: &Member) -> bool {
+    let mut members = group.epochs().filter_map(|epoch| epoch.members()).flatten();
+    members.any(|member| member.signature_key == somebody.signature_key)
 }

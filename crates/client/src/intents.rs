@@ -6,22 +6,18 @@ use dmls::{Group, LeafIndex, Member, NewGroupOptions, Time};
 use rand_core::CryptoRng;
 
 use crate::client::{Client, GROUP_NAME, append, group_name, note, unknown};
+use crate::doubt::Began;
 use crate::entry::{Entry, GroupEvent, Message, Note};
 use crate::error::Error;
 use crate::names::{check_name, name_in};
 use crate::outbox;
 use crate::own_packages;
 use crate::parcel::{GroupTag, Name, Place};
-use crate::payload::{Mark, MessageId, Payload};
+use crate::payload::{MARKS, MAX_TEXT, Mark, MessageId, Payload};
 use crate::people::{self, Fingerprint, Person};
-use crate::state::{Local, MemberTag, Spaces, State, Unsettled};
+use crate::state::{Local, MemberTag, Spaces, State};
+use crate::unsettled::Unsettled;
 use crate::work::Work;
-
-/// Bytes of a message, at most.
-pub const MAX_TEXT: usize = 1 << 16;
-
-/// Marks that travel with one message, at most.
-const MARKS: usize = 512;
 
 impl Client {
     /// Creates a group with us as its only member; its id.
@@ -32,7 +28,7 @@ impl Client {
         let options = NewGroupOptions { extensions, ..NewGroupOptions::default() };
         let founding = Group::create(&self.identity, options, self.config.clone(), now, rng)?;
         let id = founding.group().id().to_vec();
-        let state = State::new(now);
+        let state = State::new(Began::at(founding.group().head()), now);
         let mut told = Vec::new();
         let group = founding.persist(|changes| {
             self.profile.transaction(|tx| {
@@ -42,7 +38,8 @@ impl Client {
             })
         })?;
         self.events.extend(told);
-        self.groups.insert(id.clone(), Local { group, tag: GroupTag::of(&id), state });
+        self.groups
+            .insert(id.clone(), Local { group, tag: GroupTag::of(&id), state, changed: true, failed: None });
         Ok(id)
     }
 
@@ -180,9 +177,10 @@ impl Client {
         let local = groups.get_mut(id).ok_or_else(|| unknown(id))?;
         let state =
             State { asked: Some(now), asks: local.state.asks.saturating_add(1), ..local.state.clone() };
+        let began = (state.guessed && !local.group.is_removed()).then_some(state.began);
         let mut told = Vec::new();
         profile.transaction(|tx| {
-            own_packages::ask(tx, identity, id, now, rng)?;
+            own_packages::ask(tx, identity, id, began, now, rng)?;
             note(tx, &mut told, id, Note::new(GroupEvent::AskedAgain, now))?;
             state.store(tx, id)
         })?;
@@ -230,7 +228,7 @@ impl Client {
         rng: &mut dyn CryptoRng,
     ) -> Result<(), Error> {
         let Self { groups, profile, events, seen, .. } = self;
-        let Local { group, tag, state } = groups.get_mut(id).ok_or_else(|| unknown(id))?;
+        let Local { group, tag, state, .. } = groups.get_mut(id).ok_or_else(|| unknown(id))?;
         let spaces = Spaces(id);
         let unsaid = profile.entries_after(spaces.unsaid(), None, MARKS)?;
         let marks = unsaid.iter().filter_map(|(_, mark)| mark.as_bytes().try_into().ok().map(Mark)).collect();
@@ -253,7 +251,7 @@ impl Client {
                 };
                 tx.put(spaces.ids(), &sender.with(message.id), &order.to_bytes())?;
                 let unsettled = Unsettled { order, epoch: message.epoch.clone(), mark: Mark::of(&name) };
-                tx.put(spaces.unsettled(), &message.id.0, &unsettled.to_bytes())?;
+                unsettled.store(tx, id, message.id)?;
                 for (order, _) in &unsaid {
                     tx.remove(spaces.unsaid(), *order)?;
                 }
@@ -276,7 +274,7 @@ impl Client {
         rng: &mut dyn CryptoRng,
     ) -> Result<(), Error> {
         let Self { groups, profile, seen, .. } = self;
-        let Local { group, tag, state } = groups.get_mut(id).ok_or_else(|| unknown(id))?;
+        let Local { group, tag, state, .. } = groups.get_mut(id).ok_or_else(|| unknown(id))?;
         let spaces = Spaces(id);
         let unsaid = profile.entries_after(spaces.unsaid(), None, MARKS)?;
         let marks = unsaid.iter().filter_map(|(_, mark)| mark.as_bytes().try_into().ok().map(Mark)).collect();

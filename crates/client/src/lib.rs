@@ -4,12 +4,15 @@
 //! [`Transport`] carries [`Parcel`]s. Everything that it decides is in one transaction with what follows from it.
 
 mod client;
+mod crowd;
+mod doubt;
 mod entry;
 mod error;
 mod event;
 mod folder;
 mod happened;
 mod inbox;
+mod intake;
 mod intents;
 mod names;
 mod outbox;
@@ -22,6 +25,7 @@ mod settings;
 mod state;
 mod sync;
 mod transport;
+mod unsettled;
 mod upkeep;
 mod work;
 
@@ -30,11 +34,10 @@ pub use entry::{Entry, GroupEvent, Message, Note};
 pub use error::Error;
 pub use event::Event;
 pub use folder::{Folder, FolderError, Statistics, Swept, Usage, Watch};
-pub use intents::MAX_TEXT;
 pub use names::{Names, check_name};
 pub use outbox::Outgoing;
 pub use parcel::{GroupTag, Name, Parcel, Place};
-pub use payload::MessageId;
+pub use payload::{MAX_TEXT, MessageId};
 pub use people::{Contact, Fingerprint};
 pub use settings::Settings;
 pub use sync::Synced;

@@ -6,11 +6,13 @@
 
 use dmls::codec::{Decode, Encode};
 use dmls::crypto::KeyPackageRef;
+use dmls::framing::MlsMessage;
 use dmls::{Identity, Time};
 use dmls_store::{Profile, Table, Transaction, Use};
 use rand_core::CryptoRng;
 
 use crate::client::see_common;
+use crate::doubt::Began;
 use crate::error::Error;
 use crate::outbox;
 use crate::parcel::{Name, Place};
@@ -34,13 +36,15 @@ struct Own {
     /// Where that is: with the people, or with the requests.
     place: u8,
     made: Time,
+    /// The group for which it asks.
+    group: Vec<u8>,
     /// Somebody invited us by it.
     used: bool,
     /// Another took its place then.
     replaced: Option<Time>,
 }
 
-record!(Own { parcel, place, made, used, replaced });
+record!(Own { parcel, place, made, group, used, replaced });
 
 fn all(profile: &Profile) -> Result<Vec<(KeyPackageRef, Own)>, Error> {
     let own = |(reference, stored): (Vec<u8>, dmls::crypto::Secret)| {
@@ -63,11 +67,11 @@ pub(crate) fn publish(
         }
     }
     let suite = identity.suite();
-    let own = Origin { made: now.0, rejoins: Vec::new() }.key_package(identity, DAYS, rng)?;
+    let own = Origin { made: now.0, ..Origin::default() }.key_package(identity, DAYS, rng)?;
     tx.put_key_package(&own, suite, Use::LastResort)?;
     let parcel = outbox::post(tx, Place::People, &own.message())?;
     see_common(tx, &parcel)?;
-    let stored = Own { parcel, place: PEOPLE, made: now, used: false, replaced: None };
+    let stored = Own { parcel, place: PEOPLE, made: now, group: Vec::new(), used: false, replaced: None };
     Ok(tx.put(TABLE, own.reference(suite).as_bytes(), &stored.to_bytes())?)
 }
 
@@ -76,16 +80,31 @@ pub(crate) fn ask(
     tx: &mut Transaction<'_>,
     identity: &Identity,
     group_id: &[u8],
+    began: Option<Began>,
     now: Time,
     rng: &mut dyn CryptoRng,
 ) -> Result<(), Error> {
     let suite = identity.suite();
-    let own = Origin { made: now.0, rejoins: group_id.to_vec() }.key_package(identity, GRACE / DAY, rng)?;
+    let origin = Origin { made: now.0, rejoins: group_id.to_vec(), began };
+    let own = origin.key_package(identity, GRACE / DAY, rng)?;
     tx.put_key_package(&own, suite, Use::Once)?;
     let parcel = outbox::post(tx, Place::Requests, &own.message())?;
     see_common(tx, &parcel)?;
-    let stored = Own { parcel, place: REQUEST, made: now, used: false, replaced: Some(now) };
+    let group = group_id.to_vec();
+    let stored = Own { parcel, place: REQUEST, made: now, group, used: false, replaced: Some(now) };
     Ok(tx.put(TABLE, own.reference(suite).as_bytes(), &stored.to_bytes())?)
+}
+
+/// The group whose members we asked by one of these key packages, if they answered.
+pub(crate) fn answered(profile: &Profile, welcome: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+    let Ok(MlsMessage::Welcome(welcome)) = MlsMessage::from_bytes(welcome) else { return Ok(None) };
+    for secrets in &welcome.secrets {
+        if let Some(own) = profile.get(TABLE, secrets.new_member.as_bytes())? {
+            let own = Own::from_bytes(own.as_bytes()).map_err(|_| Error::Damaged("a key package of ours"))?;
+            return Ok(Some(own.group).filter(|_| own.used));
+        }
+    }
+    Ok(None)
 }
 
 /// Somebody invited us by it.

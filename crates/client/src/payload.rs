@@ -10,6 +10,7 @@
 //! opaque body<V>;         of a text: UTF-8
 //! ```
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use data_encoding::HEXLOWER;
@@ -57,7 +58,19 @@ impl Mark {
         mark.copy_from_slice(&name.0[..16]);
         Self(mark)
     }
+
+    /// Whether it is the mark of one of these.
+    pub(crate) fn names_one_of(self, names: &BTreeSet<Name>) -> bool {
+        let mut first = [0; 32];
+        first[..16].copy_from_slice(&self.0);
+        names.range(Name(first)..).next().is_some_and(|name| Self::of(name) == self)
+    }
 }
+
+/// Bytes of a text, at most.
+pub const MAX_TEXT: usize = 1 << 16;
+/// Marks that travel with one message, at most.
+pub(crate) const MARKS: usize = 512;
 
 /// An application message.
 #[derive(Clone, PartialEq, Eq)]
@@ -77,6 +90,15 @@ impl Payload {
     pub(crate) const VERSION: u8 = 1;
     pub(crate) const TEXT: u8 = 0;
     pub(crate) const RECEIPT: u8 = 1;
+
+    /// Whether it is one that a client of this version makes. The limits hold for what members send as well: what is longer was made by none of
+    /// our clients.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.version == Self::VERSION
+            && self.kind <= Self::RECEIPT
+            && self.received.len() <= MARKS
+            && self.body.len() <= MAX_TEXT
+    }
 
     pub(crate) fn text(id: MessageId, sent: Time, again: bool, received: Vec<Mark>, text: &str) -> Self {
         let body = text.as_bytes().to_vec();

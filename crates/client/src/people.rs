@@ -14,6 +14,7 @@ use dmls_store::{Profile, Table, Transaction};
 use rand_core::CryptoRng;
 use sha2::{Digest, Sha256};
 
+use crate::doubt::Began;
 use crate::error::Error;
 use crate::names::{is_name, name_in};
 use crate::parcel::Name;
@@ -158,7 +159,11 @@ impl Person {
     }
 
     pub(crate) fn lifetime(&self) -> Option<Lifetime> {
-        match self.key_package.leaf_node.source {
+        Self::lifetime_of(&self.key_package)
+    }
+
+    pub(crate) fn lifetime_of(key_package: &KeyPackage) -> Option<Lifetime> {
+        match key_package.leaf_node.source {
             LeafNodeSource::KeyPackage(lifetime) => Some(lifetime),
             _ => None,
         }
@@ -211,11 +216,13 @@ impl Person {
 /// opaque label[4] = "dmls";
 /// uint64 made;
 /// opaque rejoins<V>;     the group whose member asks to be taken in again, or nothing
+/// optional opaque began[16];   where its view of that group begins, if it only guesses that it lost the way
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Origin {
     pub made: u64,
     pub rejoins: Vec<u8>,
+    pub began: Option<Began>,
 }
 
 impl Origin {
@@ -246,6 +253,7 @@ impl Encode for Origin {
         out.extend_from_slice(Self::LABEL);
         self.made.encode(out);
         self.rejoins.encode(out);
+        self.began.encode(out);
     }
 }
 
@@ -255,7 +263,7 @@ impl Decode for Origin {
         if r.take(4, "the label")? != Self::LABEL {
             return Err(DecodeError { offset: start, expected: "the label \"dmls\"", field: None });
         }
-        Ok(Self { made: u64::decode(r)?, rejoins: Vec::decode(r)? })
+        Ok(Self { made: u64::decode(r)?, rejoins: Vec::decode(r)?, began: Option::decode(r)? })
     }
 }
 

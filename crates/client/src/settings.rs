@@ -18,26 +18,17 @@ pub struct Settings {
     /// Seconds that each member gives the one before it, in the order in which they do what anybody can do: commit proposals, repeat
     /// what a lost branch did, take somebody in again.
     pub patience: u64,
-    /// Seconds that we wait for what seems to be missing, before we take ourselves for lost and ask to be taken in again: as long as it may take until
-    /// all files of a folder have come.
-    pub doubt_after: u64,
     /// Seconds after which our keys in a group are renewed.
     pub update_after: u64,
     /// Seconds after which what came is acknowledged, if we say nothing meanwhile.
     pub receipt_after: u64,
 }
 
-record!(Settings { ask, patience, doubt_after, update_after, receipt_after });
+record!(Settings { ask, patience, update_after, receipt_after });
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            ask: false,
-            patience: 60,
-            doubt_after: 6 * 3600,
-            update_after: 7 * 86_400,
-            receipt_after: 3600,
-        }
+        Self { ask: false, patience: 60, update_after: 7 * 86_400, receipt_after: 3600 }
     }
 }
 

@@ -6,6 +6,7 @@ use dmls::{EpochId, Group, Time};
 use dmls_store::{Log, Profile, Table, Transaction};
 use sha2::{Digest, Sha256};
 
+use crate::doubt::Began;
 use crate::error::Error;
 use crate::parcel::{GroupTag, Name};
 use crate::payload::{Mark, MessageId};
@@ -16,6 +17,10 @@ pub(crate) struct Local {
     pub group: Group,
     pub tag: GroupTag,
     pub state: State,
+    /// Whether the way to the head or its members may have changed since the messages of ours that are not settled were looked through.
+    pub changed: bool,
+    /// What was told last that could not be done.
+    pub failed: Option<String>,
 }
 
 /// What changes now and then: one record.
@@ -37,16 +42,26 @@ pub(crate) struct State {
     pub asks: u16,
     /// The others are where we can't follow.
     pub stranded: bool,
-    /// Many messages wait for epochs that we don't know.
-    pub doubt: Option<Time>,
-    /// We were invited once more, on another branch than the one that we are on.
-    pub invited: Option<Time>,
+    /// Only what waits says so.
+    pub guessed: bool,
+    /// Where our view of the group begins.
+    pub began: Began,
+    /// Messages wait for epochs that we don't know ([`crate::doubt`]).
+    pub doubt: bool,
+    /// When something else than messages that wait said first that others may be on another branch.
+    pub sign: Option<Time>,
+    /// Since when we wait for the Welcome to a commit that took us in again.
+    pub awaited: Option<Time>,
+    /// When we came to where our view begins.
+    pub entered: Time,
     /// Members who were taken in again: what they have missed of ours goes out again.
     pub retaken: Vec<MemberTag>,
     /// An old copy was restored.
     pub rolled_back: bool,
     /// Since when something is to be acknowledged.
     pub unsaid: Option<Time>,
+    /// When we last said where we are to whoever may be elsewhere: it is said once more.
+    pub spoke_up: Option<Time>,
     /// The place in the log up to which it was shown.
     pub shown: Option<u64>,
 }
@@ -60,11 +75,16 @@ record!(State {
     asked,
     asks,
     stranded,
+    guessed,
+    began,
     doubt,
-    invited,
+    sign,
+    awaited,
+    entered,
     retaken,
     rolled_back,
     unsaid,
+    spoke_up,
     shown
 });
 
@@ -83,7 +103,7 @@ impl State {
     /// Lost branches that wait: the oldest go first. Each is told when it loses, whatever becomes of it here.
     const MAX_LOST: usize = 64;
 
-    pub(crate) fn new(now: Time) -> Self {
+    pub(crate) fn new(began: Began, now: Time) -> Self {
         Self {
             due: None,
             committed: now,
@@ -93,11 +113,16 @@ impl State {
             asked: None,
             asks: 0,
             stranded: false,
-            doubt: None,
-            invited: None,
+            guessed: false,
+            began,
+            doubt: false,
+            sign: None,
+            awaited: None,
+            entered: now,
             retaken: Vec::new(),
             rolled_back: false,
             unsaid: None,
+            spoke_up: None,
             shown: None,
         }
     }
@@ -116,6 +141,13 @@ impl State {
         Ok(tx.clear_table(Table::of_group(Self::TABLE, group_id))?)
     }
 
+    /// There may be somebody who does not know of the branch that we are on: it hears of it soon, by a message that holds nothing but what we
+    /// have taken in; and once more, for whoever is on its way there now takes the first one for something from before.
+    pub(crate) fn speak_up(&mut self, now: Time) {
+        self.unsaid = Some(Time(0));
+        self.spoke_up = Some(now);
+    }
+
     /// A branch lost: it is to be looked through.
     pub(crate) fn add_lost(&mut self, end: &EpochId) {
         if !self.lost.contains(end) {
@@ -125,19 +157,6 @@ impl State {
         self.lost.drain(..excess);
     }
 }
-
-/// A message of ours that not all members have acknowledged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Unsettled {
-    /// Its place in the log.
-    pub order: u64,
-    /// The epoch in which it was sent the last time.
-    pub epoch: EpochId,
-    /// The parcel in which it was sent the last time.
-    pub mark: Mark,
-}
-
-record!(Unsettled { order, epoch, mark });
 
 /// The tables and logs of a group.
 #[derive(Clone, Copy)]
@@ -164,6 +183,16 @@ impl<'a> Spaces<'a> {
         Table::of_group("unsettled", self.0)
     }
 
+    /// Ids of own messages that not all have acknowledged, by the mark of the parcel in which each was sent the last time.
+    pub(crate) fn sent(self) -> Table<'a> {
+        Table::of_group("sent", self.0)
+    }
+
+    /// Parcels that wait for an epoch that we don't know, by name.
+    pub(crate) fn waiting(self) -> Table<'a> {
+        Table::of_group("waiting", self.0)
+    }
+
     /// Who has acknowledged a parcel, by its mark.
     pub(crate) fn receipts(self) -> Table<'a> {
         Table::of_group("receipts", self.0)
@@ -183,7 +212,8 @@ impl<'a> Spaces<'a> {
 impl Spaces<'_> {
     /// Deletes all of them.
     pub(crate) fn clear(self, tx: &mut Transaction<'_>) -> Result<(), Error> {
-        for table in [self.ids(), self.seen(), self.unsettled(), self.receipts(), self.requests()] {
+        let tables = [self.ids(), self.seen(), self.unsettled(), self.sent(), self.waiting()];
+        for table in tables.into_iter().chain([self.receipts(), self.requests()]) {
             tx.clear_table(table)?;
         }
         for log in [self.log(), self.unsaid()] {

@@ -115,7 +115,8 @@ impl Client {
     ) -> Result<(), Error> {
         while !synced.stopped {
             self.load_seen(place)?;
-            let known = self.seen.get(&place).cloned().unwrap_or_default();
+            let mut known = self.seen.get(&place).cloned().unwrap_or_default();
+            known.extend(self.later.get(&place).into_iter().flatten());
             let mut failed = None;
             let before = synced.taken_in;
             let mut take = |_, bytes: Vec<u8>| match self.take_in(place, &bytes, now) {

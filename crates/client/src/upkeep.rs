@@ -6,10 +6,11 @@ use dmls::Time;
 use dmls::framing::Sender;
 use rand_core::CryptoRng;
 
-use crate::client::{Client, group_name, message_at, note, unknown};
-use crate::entry::{GroupEvent, Message, Note};
+use crate::client::{Client, group_name, note, unknown};
+use crate::doubt::DOUBT;
+use crate::entry::{GroupEvent, Note};
 use crate::error::Error;
-use crate::inbox::unsettled;
+use crate::event::Event;
 use crate::names::name_in;
 use crate::outbox;
 use crate::own_packages;
@@ -27,10 +28,29 @@ impl Client {
     /// Does all that is due by now: of key packages, and in each group.
     pub fn tick(&mut self, now: Time, rng: &mut dyn CryptoRng) -> Result<(), Error> {
         self.tend_key_packages(now, rng)?;
+        self.accept_waiting(now)?;
+        // Commits use key packages up.
+        self.crowd = None;
         let groups: Vec<_> = self.groups.keys().cloned().collect();
         for id in groups {
-            self.tend(&id, now, rng)?;
+            let done = self.tend(&id, now, rng);
+            self.go_on(&id, done)?;
         }
+        Ok(())
+    }
+
+    /// What fails in one group does not stop the others: it is told, once.
+    pub(crate) fn go_on(&mut self, id: &[u8], done: Result<(), Error>) -> Result<(), Error> {
+        let failed = match done {
+            Ok(()) => None,
+            Err(e) if e.is_fatal() => return Err(e),
+            Err(e) => Some(e.to_string()),
+        };
+        let Some(local) = self.groups.get_mut(id) else { return Ok(()) };
+        if let Some(why) = failed.clone().filter(|why| local.failed.as_ref() != Some(why)) {
+            self.events.push(Event::Failed { group: id.to_vec(), why });
+        }
+        local.failed = failed;
         Ok(())
     }
 
@@ -59,14 +79,24 @@ impl Client {
         if local.group.is_removed() || local.state.rolled_back {
             return Ok(());
         }
-        self.do_work(id, now, rng)?;
+        let worked = self.do_work(id, now, rng);
+        let said = self.say(id, now, rng);
+        worked.and(said)
+    }
+
+    /// Sends what is due, whatever became of the work.
+    fn say(&mut self, id: &[u8], now: Time, rng: &mut dyn CryptoRng) -> Result<(), Error> {
         self.propose_to_leave(id, now, rng)?;
         let local = self.local(id)?;
         if local.group.head().proposals().is_some_and(|proposals| !proposals.is_empty()) {
             // Nothing is sent before somebody commits.
             return Ok(());
         }
-        self.send_again(id, now, rng)?;
+        if local.state.stranded {
+            // It goes out again once we are taken in again.
+            return Ok(());
+        }
+        self.look_at_unsettled(id, now, rng)?;
         self.acknowledge(id, now, rng)
     }
 
@@ -75,7 +105,7 @@ impl Client {
     fn believe_removals(&mut self, id: &[u8], now: Time) -> Result<(), Error> {
         loop {
             let Self { groups, profile, events, .. } = self;
-            let Local { group, state, .. } = groups.get_mut(id).ok_or_else(|| unknown(id))?;
+            let Local { group, state, changed, .. } = groups.get_mut(id).ok_or_else(|| unknown(id))?;
             let Some(commit) = group.claimed_removals().next().cloned() else { return Ok(()) };
             let was_removed = group.is_removed();
             let mut new_state = state.clone();
@@ -90,7 +120,7 @@ impl Client {
                     new_state.store(tx, id)
                 })
             })?;
-            *state = new_state;
+            (*state, *changed) = (new_state, true);
             if group.is_removed() && !was_removed {
                 profile.transaction(|tx| note(tx, &mut told, id, Note::new(GroupEvent::Excluded, now)))?;
             }
@@ -132,26 +162,16 @@ impl Client {
         Ok(())
     }
 
-    /// Where we can't follow the others, we ask to be taken in again. That several members were on their way to us in vain is told by the library; that
-    /// we were invited on both sides of a split, and something waits for an epoch that we don't know, says the same.
+    /// Where we can't follow the others, we ask to be taken in again.
     fn find_the_way(&mut self, id: &[u8], now: Time, rng: &mut dyn CryptoRng) -> Result<(), Error> {
-        let doubt_after = self.settings.doubt_after;
+        self.look_at_doubt(id, now)?;
+        let wait = DOUBT.saturating_mul(self.settings.patience);
         let Local { group, state, .. } = self.local(id)?;
-        if group.is_removed() {
-            return Ok(());
-        }
-        let waited = |since: Option<Time>| since.is_some_and(|at| now.0 >= at.0.saturating_add(doubt_after));
-        if !state.stranded && (waited(state.invited) || waited(state.doubt)) {
-            let is_stranded = waited(state.invited) || group.held() > 0;
-            let new_state = State { doubt: None, invited: None, stranded: is_stranded, ..state.clone() };
-            self.profile.transaction(|tx| new_state.store(tx, id))?;
-            self.local(id)?.state = new_state;
-            if is_stranded {
-                self.note(id, Note::new(GroupEvent::Stranded, now))?;
-            }
-        }
-        let state = &self.local(id)?.state;
-        let lost = state.stranded || state.rolled_back;
+        let lost = if group.is_removed() {
+            state.awaited.is_some_and(|since| now.0 >= since.0.saturating_add(wait))
+        } else {
+            state.stranded || state.rolled_back
+        };
         let patience = ASK_AGAIN << state.asks.saturating_sub(1).min(6);
         if lost && state.asked.is_none_or(|at| now.0 >= at.0.saturating_add(patience)) {
             self.rejoin(id, now, rng)?;
@@ -165,7 +185,7 @@ impl Client {
         let patience = self.settings.patience;
         let Self { groups, profile, .. } = self;
         let Local { group, state, .. } = groups.get_mut(id).ok_or_else(|| unknown(id))?;
-        let Some((work, turn)) = due else {
+        let Some((work, mut turn)) = due else {
             if state.due.is_some() {
                 let new_state = State { due: None, ..state.clone() };
                 profile.transaction(|tx| new_state.store(tx, id))?;
@@ -183,11 +203,27 @@ impl Client {
                 now
             }
         };
-        if now.0 < since.0.saturating_add(patience.saturating_mul(turn as u64)) {
+        // Who doesn't know whether it is where the others are leaves it to them, unless nobody else does it; and says nothing that would make
+        // others doubt, if it has to think that it is alone.
+        if state.stranded && work.requests.is_empty() {
+            return Ok(());
+        }
+        if state.doubt || state.stranded {
+            turn = turn.saturating_add(2 * DOUBT);
+        }
+        if now.0 < since.0.saturating_add(patience.saturating_mul(turn)) {
             return Ok(());
         }
         let before = group_name(group);
-        let new = self.commit(id, work, now, rng)?;
+        let used = work.key_packages(group.suite());
+        let new = match self.commit(id, work, now, rng) {
+            Err(e) if !e.is_fatal() && !used.is_empty() => {
+                // One of them may be what is refused. Who asks will ask again; nobody else waits for it.
+                self.drop_key_packages(id, &used)?;
+                return Err(e);
+            }
+            new => new?,
+        };
         self.send_welcomes(id)?;
         self.note_name(id, &before, &name_in(&new.commit.committer.credential), now)
     }
@@ -195,7 +231,7 @@ impl Client {
     /// Proposes to remove us, in each epoch in which we have not yet.
     fn propose_to_leave(&mut self, id: &[u8], now: Time, rng: &mut dyn CryptoRng) -> Result<(), Error> {
         let Self { groups, profile, seen, .. } = self;
-        let Local { group, state, tag } = groups.get_mut(id).ok_or_else(|| unknown(id))?;
+        let Local { group, state, tag, .. } = groups.get_mut(id).ok_or_else(|| unknown(id))?;
         let head = group.head();
         let (Some(own), true) = (head.own_leaf(), state.leaving) else { return Ok(()) };
         let proposed = head.proposals().unwrap_or_default();
@@ -213,86 +249,25 @@ impl Client {
         Ok(())
     }
 
-    /// Messages of ours go out again that only a branch saw which lost, that we sent before we lost the way, or that somebody can't have read
-    /// who had lost it: with the same id, so that whoever has read one does not read it twice.
-    fn send_again(&mut self, id: &[u8], now: Time, rng: &mut dyn CryptoRng) -> Result<(), Error> {
-        let retaken = self.local(id)?.state.retaken.clone();
-        let mut again = Vec::new();
-        for (_, message) in unsettled(&self.profile, id)? {
-            let group = &self.local(id)?.group;
-            let is_lost = group.epoch(&message.epoch).is_none_or(|epoch| !epoch.is_on_way());
-            let is_missed = !retaken.is_empty() && {
-                let known = receipts(&self.profile, id, message.mark)?;
-                retaken.iter().any(|member| !known.contains(member))
-            };
-            if is_lost || is_missed {
-                again.push(message.order);
-            }
-        }
-        again.sort_unstable();
-        let mut count = 0;
-        for order in again {
-            let Some(message) = message_at(&self.profile, id, order)? else { continue };
-            let epoch = self.local(id)?.group.head().id().clone();
-            self.seal(id, Message { epoch, on_way: true, again: true, ..message }, Some(order), rng)?;
-            count += 1;
-        }
-        if count > 0 {
-            self.note(id, Note::new(GroupEvent::SentAgain, now).count(count))?;
-        }
-        if !retaken.is_empty() {
-            let Self { groups, profile, .. } = self;
-            let Local { state, .. } = groups.get_mut(id).ok_or_else(|| unknown(id))?;
-            let new_state = State { retaken: Vec::new(), ..state.clone() };
-            profile.transaction(|tx| new_state.store(tx, id))?;
-            *state = new_state;
-        }
-        Ok(())
-    }
-
-    /// Says what was taken in, now and then; and forgets which messages of ours all have.
+    /// Says what was taken in, now and then.
     fn acknowledge(&mut self, id: &[u8], now: Time, rng: &mut dyn CryptoRng) -> Result<(), Error> {
-        self.settle(id)?;
         let after = self.settings.receipt_after;
-        let local = self.local(id)?;
+        let repeat_after = self.settings.patience.saturating_mul(2 * DOUBT);
+        let local = self.groups.get(id).ok_or_else(|| unknown(id))?;
         let waited = local.state.unsaid.is_some_and(|since| now.0 >= since.0.saturating_add(after));
         let members = local.group.head().members().map_or(0, |members| members.len());
-        let many = members > 1
-            && self.profile.entries_after(Spaces(id).unsaid(), None, RECEIPT_OF)?.len() == RECEIPT_OF;
-        if waited || many { self.send_receipt(id, now, rng) } else { Ok(()) }
-    }
-
-    /// Messages of ours that all members of the head have taken in need not be sent again.
-    fn settle(&mut self, id: &[u8]) -> Result<(), Error> {
-        let local = self.groups.get(id).ok_or_else(|| unknown(id))?;
-        let head = local.group.head();
-        let own = head.own_leaf();
-        let members =
-            head.members().unwrap_or_default().into_iter().filter(|member| Some(member.leaf) != own);
-        let others: BTreeSet<_> = members.map(|member| MemberTag::of(&member.signature_key)).collect();
-        if others.is_empty() {
-            return Ok(());
+        let many = self.profile.entries_after(Spaces(id).unsaid(), None, RECEIPT_OF)?.len() == RECEIPT_OF;
+        let repeats = local.state.spoke_up.is_some_and(|since| now.0 >= since.0.saturating_add(repeat_after));
+        if repeats {
+            let new_state = State { spoke_up: None, ..local.state.clone() };
+            self.profile.transaction(|tx| new_state.store(tx, id))?;
+            self.local(id)?.state = new_state;
         }
-        let mut settled = Vec::new();
-        for (key, message) in unsettled(&self.profile, id)? {
-            let known: BTreeSet<_> = receipts(&self.profile, id, message.mark)?.into_iter().collect();
-            if known.is_superset(&others) {
-                settled.push(key);
-            }
-        }
-        if settled.is_empty() {
-            return Ok(());
-        }
-        self.profile.transaction(|tx| {
-            for key in &settled {
-                tx.delete(Spaces(id).unsettled(), key)?;
-            }
-            Ok(())
-        })
+        if members > 1 && (waited || many || repeats) { self.send_receipt(id, now, rng) } else { Ok(()) }
     }
 
     /// The other members of the head.
-    fn others(&self, id: &[u8]) -> Result<BTreeSet<MemberTag>, Error> {
+    pub(crate) fn others(&self, id: &[u8]) -> Result<BTreeSet<MemberTag>, Error> {
         let local = self.groups.get(id).ok_or_else(|| unknown(id))?;
         let head = local.group.head();
         let own = head.own_leaf();

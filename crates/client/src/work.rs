@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use dmls::codec::{Decode, Encode};
 use dmls::crypto::KeyPackageRef;
 use dmls::extension::Extensions;
-use dmls::{Consolidation, Group, KeyPackage, LeafIndex, NewEpoch, Time};
+use dmls::tree::LeafNode;
+use dmls::{Consolidation, Group, KeyPackage, LeafIndex, NewEpoch, Suite, Time};
 use dmls_store::Profile;
 use rand_core::CryptoRng;
 use sha2::{Digest, Sha256};
 
 use crate::client::{Client, group_name, note, unknown};
+use crate::doubt::{AHEAD, Began};
 use crate::entry::{Entry, GroupEvent, Note};
 use crate::error::Error;
 use crate::happened::new_epoch;
@@ -31,10 +33,39 @@ pub(crate) struct Work {
     pub requests: Vec<KeyPackageRef>,
 }
 
-/// A member who is to be taken in again.
-struct Replacement {
-    leaf: LeafIndex,
+impl Work {
+    /// The key packages of others that it would use.
+    pub(crate) fn key_packages(&self, suite: &Suite) -> Vec<KeyPackageRef> {
+        let fresh = self.lost.iter().flat_map(|(_, fresh)| fresh);
+        self.adds.iter().chain(fresh).map(|key_package| key_package.reference(suite)).collect()
+    }
+
+    /// Whether it decides about a member already.
+    fn decides(&self, leaf: LeafIndex, key_package: &KeyPackage) -> bool {
+        let key = &key_package.leaf_node.signature_key;
+        let mut lost = self.lost.iter();
+        self.removes.contains(&leaf)
+            || lost.any(|(todo, fresh)| {
+                todo.removes.iter().any(|removal| removal.member.leaf == leaf)
+                    || fresh.iter().any(|fresh| fresh.leaf_node.signature_key == *key)
+            })
+    }
+}
+
+/// Somebody asks to be taken in again.
+struct Request {
+    reference: KeyPackageRef,
     key_package: KeyPackage,
+    /// The member's leaf; none if the request is void.
+    replaces: Option<LeafIndex>,
+}
+
+impl Request {
+    /// Whether we should answer: who only guesses that it lost the way is answered by those who know more of it, or by anybody after a day.
+    fn is_ours(&self, began: Began, now: Time) -> bool {
+        let origin = Origin::of(&self.key_package.leaf_node);
+        origin.began.is_none_or(|other| began < other) || now.0 >= origin.made.saturating_add(AHEAD)
+    }
 }
 
 impl Client {
@@ -49,7 +80,7 @@ impl Client {
     ) -> Result<NewEpoch, Error> {
         let own_name = self.name();
         let Self { groups, profile, events, seen, .. } = self;
-        let Local { group, tag, state } = groups.get_mut(id).ok_or_else(|| unknown(id))?;
+        let Local { group, tag, state, changed, .. } = groups.get_mut(id).ok_or_else(|| unknown(id))?;
         let mut commit = group.commit();
         let repeated: BTreeSet<_> =
             work.lost.iter().flat_map(|(todo, _)| &todo.removes).map(|removal| removal.member.leaf).collect();
@@ -87,14 +118,14 @@ impl Client {
                 new_state.store(tx, id)
             })
         })?;
-        *state = new_state;
+        (*state, *changed) = (new_state, true);
         seen.entry(Place::Group(*tag)).or_default().insert(Name::of(&made.sent.message));
         events.extend(told);
         Ok(made.epoch)
     }
 
     /// What members should do in a group, and whose turn it is: how many come before us. `None` if there is nothing to do.
-    pub(crate) fn due_work(&self, id: &[u8], now: Time) -> Result<Option<(Work, usize)>, Error> {
+    pub(crate) fn due_work(&self, id: &[u8], now: Time) -> Result<Option<(Work, u64)>, Error> {
         let local = self.groups.get(id).ok_or_else(|| unknown(id))?;
         let group = &local.group;
         let head = group.head();
@@ -109,17 +140,16 @@ impl Client {
                 work.lost = Some((todo, fresh));
             }
         }
-        // Who is lost brings nobody back.
-        let requests = if local.state.stranded { Vec::new() } else { self.requests(group, now)? };
-        for (reference, request) in requests {
-            match request {
-                Some(replacement) => {
-                    work.removes.insert(replacement.leaf);
-                    work.adds.push(replacement.key_package);
-                    work.requests.push(reference);
-                }
-                None => work.requests.push(reference),
+        for request in self.requests(group, now)? {
+            if !request.is_ours(local.state.began, now) {
+                continue;
             }
+            let is_decided = request.replaces.is_some_and(|leaf| work.decides(leaf, &request.key_package));
+            if let Some(leaf) = request.replaces.filter(|_| !is_decided) {
+                work.removes.insert(leaf);
+                work.adds.push(request.key_package);
+            }
+            work.requests.push(request.reference);
         }
         let waiting = head.proposals().is_some_and(|proposals| !proposals.is_empty());
         let something = work.lost.is_some() || !work.adds.is_empty() || waiting;
@@ -127,32 +157,41 @@ impl Client {
             return Ok(None);
         }
         let without: BTreeSet<_> = work.removes.clone();
-        Ok(Some((work, turn.unwrap_or_else(|| place_in_line(group, own, &without)))))
+        Ok(Some((work, turn.unwrap_or_else(|| place_in_line(group, own, &without)) as u64)))
     }
 
-    /// Requests to be taken in again, each with the leaf that it replaces; those that are void without.
-    fn requests(&self, group: &Group, now: Time) -> Result<Vec<(KeyPackageRef, Option<Replacement>)>, Error> {
+    /// Forgets key packages that can't be used.
+    pub(crate) fn drop_key_packages(&mut self, id: &[u8], used: &[KeyPackageRef]) -> Result<(), Error> {
+        self.profile.transaction(|tx| {
+            for reference in used {
+                tx.delete(Spaces(id).requests(), reference.as_bytes())?;
+                Person::delete(tx, reference.as_bytes())?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Requests to be taken in again, the newest first: of each member that one counts.
+    fn requests(&self, group: &Group, now: Time) -> Result<Vec<Request>, Error> {
         let head = group.head();
         let members = head.members().unwrap_or_default();
-        let judge = |(reference, stored): (Vec<u8>, dmls::crypto::Secret)| {
+        let mut requests = Vec::new();
+        for (reference, stored) in self.profile.all(Spaces(group.id()).requests())? {
             let key_package =
                 KeyPackage::from_bytes(stored.as_bytes()).map_err(|_| Error::Damaged("a request"))?;
             let leaf = &key_package.leaf_node;
-            let member = members.iter().find(|member| member.signature_key == leaf.signature_key);
-            let lifetime = match leaf.source {
-                dmls::tree::LeafNodeSource::KeyPackage(lifetime) => Some(lifetime),
-                _ => None,
-            };
-            let is_now = lifetime.is_some_and(|lifetime| lifetime.contains(now));
+            let is_now = Person::lifetime_of(&key_package).is_some_and(|lifetime| lifetime.contains(now));
             // What is not newer than the leaf was answered, or is repeated by somebody else.
-            let newer = |leaf_there| Origin::of(leaf_there).made < Origin::of(leaf).made;
-            let found = member
+            let newer = |there: &LeafNode| Origin::of(there).made < Origin::of(leaf).made;
+            let member = members.iter().find(|member| member.signature_key == leaf.signature_key);
+            let replaces = member
                 .filter(|member| Some(member.leaf) != head.own_leaf() && is_now)
                 .filter(|member| head.leaf(member.leaf).is_some_and(newer))
                 .map(|member| member.leaf);
-            Ok((KeyPackageRef::from(reference), found.map(|leaf| Replacement { leaf, key_package })))
-        };
-        self.profile.all(Spaces(group.id()).requests())?.into_iter().map(judge).collect()
+            requests.push(Request { reference: KeyPackageRef::from(reference), key_package, replaces });
+        }
+        requests.sort_by_key(|request| std::cmp::Reverse(Origin::of(&request.key_package.leaf_node).made));
+        Ok(requests)
     }
 
     /// Whether our keys are to be renewed: regularly, and once others wait for a commit of ours (draft s7).
@@ -162,11 +201,15 @@ impl Client {
         if now.0 >= committed.0.saturating_add(self.settings.update_after) {
             return true;
         }
-        let head = local.group.head();
-        let old = local.group.epochs().find(|epoch| epoch.level() == dmls::Level::Full && epoch.is_on_way());
-        old.is_some_and(|old| {
-            old.id() != head.id() && now.0 >= old.made().0.saturating_add(DAY) && committed < old.made()
-        })
+        // What only renewed keys is not waited for in a day: each renewal would make the next one due, for ever.
+        let waits = |epoch: dmls::EpochRef<'_>| {
+            epoch.level() == dmls::Level::Full
+                && epoch.is_on_way()
+                && committed < epoch.made()
+                && now.0 >= epoch.made().0.saturating_add(DAY)
+                && epoch.commit().is_some_and(decides_something)
+        };
+        local.group.epochs().any(waits)
     }
 
     /// After a commit that replaced the extensions: the group may have another name.
@@ -226,4 +269,14 @@ fn place_in_line(group: &Group, own: LeafIndex, without: &BTreeSet<LeafIndex>) -
     let others =
         members.iter().map(|member| member.leaf).filter(|leaf| *leaf != own && !without.contains(leaf));
     others.filter(|leaf| rank(*leaf) < ours).count()
+}
+
+/// Whether a commit did more than to renew the keys of its author.
+fn decides_something(commit: &dmls::KnownCommit) -> bool {
+    commit.added_count > 0
+        || commit.removed_count > 0
+        || commit.psks > 0
+        || commit.extensions_changed
+        || commit.reinit
+        || commit.external
 }

@@ -271,3 +271,35 @@ fn messages_are_settled_once_all_have_them() {
     settle(&mut people.iter_mut().collect::<Vec<_>>(), &network, &mut now);
     assert_eq!(received(&people[0]), Some(None), "all have it");
 }
+
+#[test]
+fn a_member_who_asks_twice_is_taken_in_once() {
+    let mut now = START;
+    let (mut people, network) = group(&["Alice", "Bob", "Carol"], 11, &mut now);
+    for _ in 0..2 {
+        people[2].act("friends", |client, id, rng| client.rejoin(id, now, rng).unwrap());
+        people[2].sync(&network, now);
+        now.0 += 60;
+    }
+    settle(&mut people.iter_mut().collect::<Vec<_>>(), &network, &mut now);
+    for person in &people {
+        assert_eq!(person.head("friends"), people[0].head("friends"));
+        assert!(!person.events.iter().any(|event| matches!(event, Event::Failed { .. })));
+    }
+    let taken_in = people[0].notes("friends").into_iter().filter(|note| note.contains("took Carol in again"));
+    assert_eq!(taken_in.count(), 1);
+}
+
+#[test]
+fn a_group_in_which_nobody_does_anything_is_quiet() {
+    let mut now = START;
+    let (mut people, network) = group(&["Alice", "Bob", "Carol"], 12, &mut now);
+    // Others wait for a commit of each, because somebody was added; who joined has made one.
+    let mut parcels = Vec::new();
+    for _ in 0..5 {
+        now.0 += 86_400;
+        settle(&mut people.iter_mut().collect::<Vec<_>>(), &network, &mut now);
+        parcels.push(network.parcels().len());
+    }
+    assert_eq!(parcels[2], parcels[4], "{parcels:?}");
+}

@@ -33,6 +33,9 @@ fn a_synchronization_that_is_stopped_goes_on_with_the_next() {
     let synced = bob.client.sync_while(&mut seen, now, &mut bob.rng, &mut |_| Flow::Continue).unwrap();
     assert!(!synced.stopped);
     assert_eq!(bob.texts("friends").len(), 21);
+    // Each waits until it is its turn.
+    now.0 += 120;
+    bob.client.sync_while(&mut seen, now, &mut bob.rng, &mut |_| Flow::Continue).unwrap();
     assert_ne!(bob.head("friends"), head, "keys that are a year old");
 }
 

@@ -1,9 +1,10 @@
 //! Key packages (RFC 9420 s10).
 
 use crate::codec::{Decode, DecodeError, Encode, Reader, wire_struct};
+use crate::config::Config;
 use crate::credential::Operation;
 use crate::crypto::{CryptoError, HpkePublicKey, KeyPackageRef, Signature, SignaturePrivateKey, Suite};
-use crate::error::{Error, Rule};
+use crate::error::{Error, Rule, Unsupported};
 use crate::extension::Extensions;
 use crate::registry::{CipherSuite, ProtocolVersion, WireFormat};
 use crate::tree::{Judge, LeafNode, LeafValidator, ValidLeaf};
@@ -107,6 +108,23 @@ impl KeyPackage {
         self.verify_signature(validator.suite).map_err(|_| Rule::KeyPackageSignature)?;
         let reference = self.reference(validator.suite);
         Ok(ValidKeyPackage { leaf, recipient: Recipient { init_key: self.init_key.clone(), reference } })
+    }
+
+    /// Judges one that came from anybody, for no group in particular: that its owner signed it, and that nothing in it is void (RFC 9420 s10.1). Who
+    /// keeps key packages for later should not keep others. Whether it fits a group, and is valid at the time, is judged when it is added.
+    pub fn check(&self, config: &Config) -> Result<(), Error> {
+        let suite = config.provider.suite(self.cipher_suite);
+        let suite = suite.ok_or(Unsupported::CipherSuite(self.cipher_suite))?;
+        let validator = LeafValidator {
+            suite: &suite,
+            group_id: &[],
+            extensions: &Extensions::new(),
+            judge: Judge::Received,
+            max_lifetime: config.max_lifetime,
+            auth: &*config.authentication,
+        };
+        self.validate(&validator, Operation::Add)?;
+        Ok(())
     }
 
     /// The name under which a Welcome refers to it.

@@ -48,6 +48,12 @@ impl Network {
         all.collect()
     }
 
+    pub fn take_out(&self, place: Place, name: &Name) {
+        if let Some(parcels) = self.0.borrow_mut().get_mut(&place) {
+            parcels.remove(name);
+        }
+    }
+
     pub fn put(&self, parcel: &Parcel) {
         self.0.borrow_mut().entry(parcel.place).or_default().insert(parcel.name(), parcel.bytes.clone());
     }
@@ -226,6 +232,17 @@ impl Person {
 
     pub fn head(&self, group: &str) -> dmls::EpochId {
         self.client.group(&self.id(group)).unwrap().head().id().clone()
+    }
+
+    /// How many messages wait in the only group, its head in short, and the number of that.
+    pub fn place(&self) -> (usize, String, u64) {
+        let groups = self.client.groups();
+        let Some(group) = groups.first().and_then(|group| self.client.group(&group.id)) else {
+            return (0, "-".to_owned(), 0);
+        };
+        let head = group.head();
+        let short = head.id().as_bytes().iter().take(2).map(|byte| format!("{byte:02x}")).collect();
+        (group.held(), short, head.number())
     }
 
     pub fn members(&self, group: &str) -> Vec<String> {

@@ -135,12 +135,16 @@ fn a_message_that_only_a_lost_branch_saw_is_told_apart_until_it_comes_again() {
 
 #[test]
 fn a_fork_that_healed_is_told_in_words_and_in_the_panel() {
-    let mut now = START;
-    let (mut people, network) = split(5, &mut now);
-    settle(&mut people.iter_mut().collect::<Vec<_>>(), &network, &mut now);
-    let went_again =
-        |person: &Person| person.notes("friends").iter().any(|note| note.contains("went out again"));
-    let loser = people.iter().position(went_again).unwrap();
+    // What all have acknowledged in time is not sent again: in one of these worlds something is.
+    let heal = |seed| {
+        let mut now = START;
+        let (mut people, network) = split(seed, &mut now);
+        settle(&mut people.iter_mut().collect::<Vec<_>>(), &network, &mut now);
+        let went_again =
+            |person: &Person| person.notes("friends").iter().any(|note| note.contains("went out again"));
+        people.iter().position(went_again).map(|loser| (people, loser, now))
+    };
+    let (mut people, loser, now) = (5..15).find_map(heal).unwrap();
     let mut desk = Desk::with(&mut people[loser], now, (120, 40), true);
     desk.sees("* the group went on along another branch");
     desk.sees("went to a branch that lost, and went out again");
