@@ -115,7 +115,7 @@ pub enum GroupEvent {
     RolledBack = 14,
     /// Somebody wants to leave.
     Leaving = 15,
-    /// So many people whom a lost branch added need a new invitation: they have published no fresh key package.
+    /// People whom a lost branch added have published no fresh key package: they are invited again once they have.
     NotAdded = 16,
     /// A name or other settings that somebody gave the group on a branch that lost: they are not given again by themselves.
     SettingsLost = 17,
@@ -228,7 +228,7 @@ impl fmt::Display for Note {
             }
             GroupEvent::NotAdded => write!(
                 f,
-                "a lost branch had added {whom}, of whom there is no fresh key package: invite again when there is one"
+                "a lost branch had added {whom}, and there is no fresh key package: once there is one, the invitation is repeated"
             ),
         }
     }

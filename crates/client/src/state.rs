@@ -10,7 +10,7 @@ use crate::doubt::Began;
 use crate::error::Error;
 use crate::parcel::{GroupTag, Name};
 use crate::payload::{Mark, MessageId};
-use crate::record::{fixed, record};
+use crate::record::{Text, fixed, record};
 
 /// A group with what we keep about it.
 pub(crate) struct Local {
@@ -32,6 +32,8 @@ pub(crate) struct State {
     pub committed: Time,
     /// Ends of branches that lost and were not looked through.
     pub lost: Vec<EpochId>,
+    /// Whom a lost branch added, and who has published no fresh key package: as it was told.
+    pub missing: Vec<Text>,
     /// We want to leave.
     pub leaving: bool,
     /// We were taken in again.
@@ -70,6 +72,7 @@ record!(State {
     due,
     committed,
     lost,
+    missing,
     leaving,
     again,
     asked,
@@ -108,6 +111,7 @@ impl State {
             due: None,
             committed: now,
             lost: Vec::new(),
+            missing: Vec::new(),
             leaving: false,
             again: false,
             asked: None,

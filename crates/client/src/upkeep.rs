@@ -79,6 +79,7 @@ impl Client {
         if local.group.is_removed() || local.state.rolled_back {
             return Ok(());
         }
+        self.look_at_lost(id, now)?;
         let worked = self.do_work(id, now, rng);
         let said = self.say(id, now, rng);
         worked.and(said)

@@ -6,7 +6,7 @@ use dmls::codec::{Decode, Encode};
 use dmls::crypto::KeyPackageRef;
 use dmls::extension::Extensions;
 use dmls::tree::LeafNode;
-use dmls::{Consolidation, Group, KeyPackage, LeafIndex, NewEpoch, Suite, Time};
+use dmls::{Added, Consolidation, Group, KeyPackage, LeafIndex, NewEpoch, Suite, Time};
 use dmls_store::Profile;
 use rand_core::CryptoRng;
 use sha2::{Digest, Sha256};
@@ -16,9 +16,11 @@ use crate::doubt::{AHEAD, Began};
 use crate::entry::{Entry, GroupEvent, Note};
 use crate::error::Error;
 use crate::happened::new_epoch;
+use crate::names::name_in;
 use crate::outbox;
 use crate::parcel::{Name, Place};
 use crate::people::{Origin, Person};
+use crate::record::Text;
 use crate::state::{Local, Spaces, State};
 
 /// What a commit of ours is to do, beside the proposals that wait.
@@ -160,6 +162,39 @@ impl Client {
         Ok(Some((work, turn.unwrap_or_else(|| place_in_line(group, own, &without)) as u64)))
     }
 
+    /// Branches that lost: once nothing of them is left to be done again they are forgotten. Who was added there and can't be invited again is told.
+    pub(crate) fn look_at_lost(&mut self, id: &[u8], now: Time) -> Result<(), Error> {
+        let Self { groups, profile, events, .. } = self;
+        let Local { group, state, .. } = groups.get_mut(id).ok_or_else(|| unknown(id))?;
+        // Who is lost itself finds nothing.
+        if state.lost.is_empty() || state.stranded {
+            return Ok(());
+        }
+        let todo = group.consolidate(&state.lost);
+        let fresh = fresh_for(profile, &todo, now)?;
+        let has_fresh = |added: &&Added| {
+            fresh.iter().any(|fresh| fresh.leaf_node.signature_key == added.member.signature_key)
+        };
+        let missing = todo.adds.iter().filter(|added| !has_fresh(added));
+        let missing: Vec<_> = missing.map(|added| name_in(&added.member.credential)).collect();
+        let lost = if todo.is_empty() { Vec::new() } else { state.lost.clone() };
+        let new_state = State { lost, missing: missing.iter().cloned().map(Text).collect(), ..state.clone() };
+        if new_state == *state {
+            return Ok(());
+        }
+        let is_new = !missing.is_empty() && new_state.missing != state.missing;
+        let mut told = Vec::new();
+        profile.transaction(|tx| {
+            if is_new {
+                note(tx, &mut told, id, Note::new(GroupEvent::NotAdded, now).whom(missing))?;
+            }
+            new_state.store(tx, id)
+        })?;
+        *state = new_state;
+        events.extend(told);
+        Ok(())
+    }
+
     /// Forgets key packages that can't be used.
     pub(crate) fn drop_key_packages(&mut self, id: &[u8], used: &[KeyPackageRef]) -> Result<(), Error> {
         self.profile.transaction(|tx| {
@@ -242,7 +277,7 @@ fn fresh_for(profile: &Profile, todo: &Consolidation, now: Time) -> Result<Vec<K
         return Ok(Vec::new());
     }
     let people = Person::all(profile)?;
-    let fresh = |added: &dmls::Added| {
+    let fresh = |added: &Added| {
         let fits = |(reference, person): &(&Vec<u8>, &Person)| {
             *person.key() == added.member.signature_key
                 && reference.as_slice() != added.key_package.as_bytes()

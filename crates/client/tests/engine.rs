@@ -303,3 +303,36 @@ fn a_group_in_which_nobody_does_anything_is_quiet() {
     }
     assert_eq!(parcels[2], parcels[4], "{parcels:?}");
 }
+
+#[test]
+fn who_can_not_be_invited_again_is_told_until_it_can() {
+    // Which of two commits wins is chance: in one of these worlds it is not the invitation.
+    assert!((12..30).any(an_invitation_loses));
+}
+
+fn an_invitation_loses(seed: u64) -> bool {
+    let mut now = START;
+    let (mut people, network) = group(&["Alice", "Bob", "Carol"], seed, &mut now);
+    let mut eve = Person::new("Eve", 78);
+    eve.sync(&network, now);
+    people.iter_mut().for_each(|person| person.sync(&network, now));
+    let other = network.copy();
+    people[0].invite("friends", &["Eve"], now);
+    people[0].sync(&network, now);
+    people[1].update("friends", now);
+    people[1].sync(&other, now);
+    let lost = people[0].head("friends");
+    network.merge(&other);
+    people[0].sync(&network, now);
+    if people[0].head("friends") == lost {
+        return false;
+    }
+    assert!(people[0].notes("friends").iter().any(|note| note.contains("had added Eve")));
+    // Eve joins the lost branch, and her client publishes another key package.
+    let mut all: Vec<_> = people.iter_mut().collect();
+    all.push(&mut eve);
+    settle(&mut all, &network, &mut now);
+    assert_eq!(people[0].members("friends"), ["Alice", "Bob", "Carol", "Eve"]);
+    assert_eq!(eve.head("friends"), people[0].head("friends"));
+    true
+}

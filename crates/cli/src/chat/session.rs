@@ -169,6 +169,9 @@ impl<'a> Session<'a> {
             Event::Refused { why, .. } => {
                 self.app.complain(format!("something is no good, and was dropped: {why}"))
             }
+            Event::Failed { why, .. } => self
+                .app
+                .complain(format!("something that is due could not be done, and is tried again: {why}")),
             Event::Unreadable { why, .. } => self.app.complain(format!("a message can't be read: {why}")),
             _ => {}
         }

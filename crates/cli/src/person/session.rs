@@ -144,6 +144,12 @@ impl Session {
                 Event::Unreadable { name, why, .. } => {
                     eprintln!("dmls: a message can't be read ({name}): {why}")
                 }
+                Event::Failed { why, .. } => {
+                    eprintln!(
+                        "dmls: something that is due could not be done, and is tried again: {}",
+                        safe(&why)
+                    )
+                }
                 _ => {}
             }
         }
