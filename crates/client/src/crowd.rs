@@ -19,12 +19,16 @@ const MAX_SAME_KEY: usize = 4;
 /// What is kept, counted: it is read from the profile once for many that come.
 #[derive(Default)]
 pub(crate) struct Crowd {
-    /// By name and key: when each was made, and its reference.
+    /// By name and key, the oldest first.
     kept: BTreeMap<(String, Vec<u8>), Vec<Kept>>,
 }
 
-/// When a key package was made, and its reference.
-type Kept = (u64, Vec<u8>);
+/// A key package that is kept.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Kept {
+    made: u64,
+    reference: Vec<u8>,
+}
 
 /// Whether a key package is kept.
 pub(crate) enum Room {
@@ -48,7 +52,7 @@ impl Crowd {
     pub(crate) fn add(&mut self, key_package: &KeyPackage, reference: Vec<u8>) {
         let made = Origin::of(&key_package.leaf_node).made;
         let kept = self.kept.entry(place(key_package)).or_default();
-        kept.push((made, reference));
+        kept.push(Kept { made, reference });
         kept.sort();
         kept.drain(..kept.len().saturating_sub(MAX_SAME_KEY));
     }
@@ -59,13 +63,10 @@ impl Crowd {
         if let Some(kept) = self.kept.get(&place) {
             let made = Origin::of(&key_package.leaf_node).made;
             return Ok(match kept.first() {
-                Some((oldest, reference)) if kept.len() >= MAX_SAME_KEY => {
-                    if made > *oldest {
-                        Room::Yes(Some(reference.clone()))
-                    } else {
-                        Room::Newer
-                    }
+                Some(oldest) if kept.len() >= MAX_SAME_KEY && made > oldest.made => {
+                    Room::Yes(Some(oldest.reference.clone()))
                 }
+                Some(_) if kept.len() >= MAX_SAME_KEY => Room::Newer,
                 _ => Room::Yes(None),
             });
         }

@@ -139,7 +139,9 @@ impl Client {
         if !is_presentable(&key_package) {
             return Err("its name can't be shown".to_owned());
         }
-        key_package.check(&self.config).map_err(|e| e.to_string())?;
+        let (suite, config) = (self.identity.suite(), &self.config);
+        let checked = key_package.check(suite, config.max_lifetime, &*config.authentication);
+        checked.map_err(|e| e.to_string())?;
         Ok(key_package)
     }
 

@@ -18,7 +18,6 @@ use crate::inbox::Fate;
 use crate::names::name_in;
 use crate::parcel::{GroupTag, Name, Place};
 use crate::payload::{Mark, Payload};
-use crate::people::Person;
 use crate::state::{Local, MemberTag, Spaces, State, receipts, see};
 use crate::unsettled::settle;
 
@@ -208,7 +207,6 @@ impl<'c> Done<'c> {
                 for added in &new.commit.added {
                     let requests = Spaces(self.id).requests();
                     tx.delete(requests, added.key_package.as_bytes())?;
-                    Person::delete(tx, added.key_package.as_bytes())?;
                 }
                 new_epoch(tx, &mut self.after.told, self.id, &mut self.after.state, new, now)?;
             }

@@ -110,9 +110,6 @@ impl Client {
                 for reference in &work.requests {
                     tx.delete(Spaces(id).requests(), reference.as_bytes())?;
                 }
-                for added in &made.epoch.commit.added {
-                    Person::delete(tx, added.key_package.as_bytes())?;
-                }
                 new_epoch(tx, &mut told, id, &mut new_state, &made.epoch, now)?;
                 if consolidates {
                     note(tx, &mut told, id, Note::new(GroupEvent::Consolidated, now).by(own_name.clone()))?;

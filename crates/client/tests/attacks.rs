@@ -309,3 +309,42 @@ fn a_member_who_lies() {
         assert_eq!(unreadable.count(), count, "it is told");
     }
 }
+
+#[test]
+fn a_request_that_nobody_can_carry_out_stops_nobody() {
+    let mut now = START;
+    let (mut people, network) = group(&["Alice", "Bob"], 28, &mut now);
+    let mut mallory = Mallory::new("Mallory", 6);
+    let own = mallory.key_package(now, &[]);
+    put(&network, Place::People, own.message());
+    people[0].sync(&network, now);
+    people[0].invite("friends", &["Mallory"], now);
+    settle(&mut people.iter_mut().collect::<Vec<_>>(), &network, &mut now);
+    // A group with a later id or an earlier one: one of them comes after the one that fails.
+    for name in ["family", "work", "chess", "books"] {
+        people[0].create(name, now);
+        people[0].invite(name, &["Bob"], now);
+        settle(&mut people.iter_mut().collect::<Vec<_>>(), &network, &mut now);
+    }
+    // Its leaf can't be in a group with a name.
+    let mut capabilities = mallory.identity.capabilities().clone();
+    capabilities.extensions.clear();
+    mallory.identity = mallory.identity.clone().with_capabilities(capabilities);
+    let request = mallory.key_package(now, &people[0].id("friends"));
+    put(&network, Place::Requests, request.message());
+    for name in ["family", "work", "chess", "books"] {
+        people[1].say(name, "hello", now);
+    }
+    check(&mut people, &network, &mut now);
+    let failed =
+        |person: &Person| person.events.iter().filter(|event| matches!(event, Event::Failed { .. })).count();
+    assert!(people.iter().map(failed).sum::<usize>() >= 1, "it is told");
+    assert!(people.iter().all(|person| failed(person) <= 1), "once, and not tried for ever");
+    for name in ["family", "work", "chess", "books"] {
+        assert_eq!(people[0].texts(name), ["hello"]);
+    }
+    // It does not stop those who come after it either.
+    people[1].act("friends", |client, id, rng| client.rejoin(id, now, rng).unwrap());
+    settle(&mut people.iter_mut().collect::<Vec<_>>(), &network, &mut now);
+    assert!(people[0].notes("friends").iter().any(|note| note.contains("took Bob in again")));
+}

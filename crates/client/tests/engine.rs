@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Network, Person, START, group, settle};
-use dmls_client::{Error, Event};
+use dmls_client::{Error, Event, Place};
 
 #[test]
 fn people_meet_and_talk() {
@@ -335,4 +335,77 @@ fn an_invitation_loses(seed: u64) -> bool {
     assert_eq!(people[0].members("friends"), ["Alice", "Bob", "Carol", "Eve"]);
     assert_eq!(eve.head("friends"), people[0].head("friends"));
     true
+}
+
+#[test]
+fn one_person_is_invited_into_two_groups_at_once() {
+    let mut now = START;
+    let (mut people, network) = group(&["Alice", "Bob"], 14, &mut now);
+    for name in ["family", "work"] {
+        people[0].create(name, now);
+        people[0].invite(name, &["Bob"], now);
+    }
+    settle(&mut people.iter_mut().collect::<Vec<_>>(), &network, &mut now);
+    assert_eq!(people[1].members("family"), ["Alice", "Bob"]);
+    assert_eq!(people[1].members("work"), ["Alice", "Bob"]);
+}
+
+#[test]
+fn what_came_before_the_answer_is_read_after_it() {
+    let mut now = START;
+    let (mut people, network) = group(&["Alice", "Bob", "Carol"], 13, &mut now);
+    people[2].act("friends", |client, id, rng| client.rejoin(id, now, rng).unwrap());
+    people[2].sync(&network, now);
+    let (two, carol) = people.split_at_mut(2);
+    settle(&mut two.iter_mut().collect::<Vec<_>>(), &network, &mut now);
+    two[0].say("friends", "welcome back", now);
+    two[0].sync(&network, now);
+    // The messages come, and her invitation does not yet.
+    let slow = network.copy();
+    for parcel in network.parcels().into_iter().filter(|parcel| parcel.place == Place::Invitations) {
+        slow.take_out(parcel.place, &parcel.name());
+    }
+    carol[0].sync(&slow, now);
+    assert!(carol[0].texts("friends").is_empty());
+    let mut carol = people.remove(2).restart();
+    carol.sync(&network, now);
+    assert_eq!(carol.texts("friends"), ["welcome back"]);
+}
+
+#[test]
+fn who_joined_on_either_side_of_a_split_is_where_all_are() {
+    for seed in 0..3 {
+        let mut now = START;
+        let (mut people, network) = group(&["Alice", "Bob", "Carol", "Dave"], 40 + seed, &mut now);
+        let (mut eve, mut frank) = (Person::new("Eve", 50 + seed), Person::new("Frank", 60 + seed));
+        for person in [&mut eve, &mut frank] {
+            person.sync(&network, now);
+        }
+        people.iter_mut().for_each(|person| person.sync(&network, now));
+        let other = network.copy();
+        people[0].invite("friends", &["Eve"], now);
+        people[2].invite("friends", &["Frank"], now);
+        for _ in 0..2 {
+            people[..2].iter_mut().chain([&mut eve]).for_each(|person| person.sync(&network, now));
+            people[2..].iter_mut().chain([&mut frank]).for_each(|person| person.sync(&other, now));
+        }
+        eve.say("friends", "from Eve", now);
+        eve.sync(&network, now);
+        frank.say("friends", "from Frank", now);
+        frank.sync(&other, now);
+        network.merge(&other);
+        people.extend([eve, frank]);
+        for _ in 0..3 {
+            settle(&mut people.iter_mut().collect::<Vec<_>>(), &network, &mut now);
+        }
+        for person in &people {
+            let name = person.client.name();
+            assert_eq!(person.head("friends"), people[0].head("friends"), "{seed}: {name}");
+            assert_eq!(person.members("friends"), ["Alice", "Bob", "Carol", "Dave", "Eve", "Frank"]);
+            let texts = person.texts("friends");
+            // What was said on the winner before a newcomer came there may have been settled: it came later.
+            let reads_all = !["Eve", "Frank"].contains(&name.as_str());
+            assert!(texts.len() == 2 || !reads_all && texts.len() == 1, "{seed}: {name} {texts:?}");
+        }
+    }
 }

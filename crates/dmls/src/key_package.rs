@@ -1,10 +1,9 @@
 //! Key packages (RFC 9420 s10).
 
 use crate::codec::{Decode, DecodeError, Encode, Reader, wire_struct};
-use crate::config::Config;
-use crate::credential::Operation;
+use crate::credential::{AuthenticationService, Operation};
 use crate::crypto::{CryptoError, HpkePublicKey, KeyPackageRef, Signature, SignaturePrivateKey, Suite};
-use crate::error::{Error, Rule, Unsupported};
+use crate::error::{Error, Rule};
 use crate::extension::Extensions;
 use crate::registry::{CipherSuite, ProtocolVersion, WireFormat};
 use crate::tree::{Judge, LeafNode, LeafValidator, ValidLeaf};
@@ -112,17 +111,16 @@ impl KeyPackage {
 
     /// Judges one that came from anybody, for no group in particular: that its owner signed it, and that nothing in it is void (RFC 9420 s10.1). Who
     /// keeps key packages for later should not keep others. Whether it fits a group, and is valid at the time, is judged when it is added.
-    pub fn check(&self, config: &Config) -> Result<(), Error> {
-        let suite = config.provider.suite(self.cipher_suite);
-        let suite = suite.ok_or(Unsupported::CipherSuite(self.cipher_suite))?;
-        let validator = LeafValidator {
-            suite: &suite,
-            group_id: &[],
-            extensions: &Extensions::new(),
-            judge: Judge::Received,
-            max_lifetime: config.max_lifetime,
-            auth: &*config.authentication,
-        };
+    /// `max_lifetime` and `auth` are those of [`crate::Config`].
+    pub fn check(
+        &self,
+        suite: &Suite,
+        max_lifetime: u64,
+        auth: &dyn AuthenticationService,
+    ) -> Result<(), Error> {
+        let (group_id, extensions) = (&[][..], &Extensions::new());
+        let judge = Judge::Received;
+        let validator = LeafValidator { suite, group_id, extensions, judge, max_lifetime, auth };
         self.validate(&validator, Operation::Add)?;
         Ok(())
     }

@@ -119,7 +119,7 @@ impl Person {
 
     pub fn with(name: &str, seed: u64, change: impl FnOnce(&mut Settings)) -> Self {
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
-        let home = tempfile::tempdir().unwrap();
+        let home = scratch();
         let profile = Profile::create(&home.path().join("profile"), &key(), &mut rng).unwrap();
         let mut settings = Settings::default();
         change(&mut settings);
@@ -137,7 +137,7 @@ impl Person {
 
     /// A copy of the profile's directory.
     pub fn backup(self) -> (Self, TempDir) {
-        let copy = tempfile::tempdir().unwrap();
+        let copy = scratch();
         let Self { client, mut rng, events, home } = self;
         drop(client);
         for file in std::fs::read_dir(home.path().join("profile")).unwrap() {
@@ -252,6 +252,12 @@ impl Person {
         members.sort();
         members
     }
+}
+
+/// A directory in memory where there is one: thousands of transactions reach the disk, and nothing is to be kept.
+fn scratch() -> TempDir {
+    let memory = std::path::Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
 }
 
 fn key() -> Key {
