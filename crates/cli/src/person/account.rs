@@ -29,7 +29,6 @@ pub fn directory(options: &Options) -> Result<PathBuf, Failure> {
 /// Opens the profile.
 pub fn open(options: &Options) -> Result<Profile, Failure> {
     let directory = directory(options)?;
-    let key = stored_key(&directory)?.map_or_else(|| passphrase(options, false), Ok);
     // Before a passphrase is asked for: is there a profile at all?
     if !directory.join("profile.db").is_file() {
         return Err(Failure::Failed(format!(
@@ -37,7 +36,11 @@ pub fn open(options: &Options) -> Result<Profile, Failure> {
             directory.display()
         )));
     }
-    Ok(Profile::open(&directory, &key?, &mut rand::rng())?)
+    let key = match stored_key(&directory)? {
+        Some(key) => key,
+        None => passphrase(options, false)?,
+    };
+    Ok(Profile::open(&directory, &key, &mut rand::rng())?)
 }
 
 /// Makes a profile, which a passphrase opens, or a key in a file beside it.

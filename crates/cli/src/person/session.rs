@@ -53,14 +53,10 @@ impl Session {
 
     /// Synchronizes after a command, so that others see what it did.
     pub fn end(&mut self) -> Result<(), Failure> {
-        match self.exchange()? {
-            true => Ok(()),
-            false if self.offline => {
-                eprintln!("dmls: not published yet: `dmls sync` does it");
-                Ok(())
-            }
-            false => Ok(()),
+        if !self.exchange()? && self.offline {
+            eprintln!("dmls: not published yet: `dmls sync` does it");
         }
+        Ok(())
     }
 
     /// Synchronizes if the folder is there.

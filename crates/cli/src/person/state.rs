@@ -103,7 +103,7 @@ pub fn doctor(_: &DoctorArgs, options: &Options) -> Result<(), Failure> {
     let has_key = directory.join("key").is_file();
     checks.push(Check::good(
         "profile",
-        format!("{} opens, {} groups", directory.display(), session.client.groups().len()),
+        format!("{} opens; groups: {}", directory.display(), session.client.groups().len()),
     ));
     if has_key {
         let why = "its key lies beside it: whoever reads your files reads your messages (`dmls init` asks for a passphrase)";

@@ -1,0 +1,114 @@
+//! What goes wrong for a person, and what the command says then.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// Exit code, standard output and standard error.
+fn dmls(home: &TempDir, profile: &str, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dmls"));
+    command.env_remove("DMLS_PROFILE").env_remove("DMLS_PASSPHRASE_FILE").current_dir(home.path());
+    let output = command.args(["--profile", profile]).args(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+fn home() -> TempDir {
+    let home = tempfile::tempdir().unwrap();
+    fs::create_dir(home.path().join("shared")).unwrap();
+    fs::write(home.path().join("right"), "correct horse\n").unwrap();
+    fs::write(home.path().join("wrong"), "battery staple\n").unwrap();
+    home
+}
+
+const INIT: [&str; 5] = ["init", "--name", "Alice", "--folder", "shared"];
+
+#[test]
+fn without_a_profile_it_says_how_to_make_one() {
+    let home = home();
+    let (code, out, err) = dmls(&home, "alice", &["group", "list"]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("there is no profile in alice") && err.contains("dmls init"), "{err}");
+}
+
+#[test]
+fn a_profile_needs_a_name_and_a_folder_that_is_there() {
+    let home = home();
+    let (code, _, err) = dmls(&home, "alice", &["init", "--name", "Alice", "--no-passphrase"]);
+    assert!(code == 2 && err.contains("--folder DIR"), "{err}");
+    let (code, _, err) =
+        dmls(&home, "alice", &["init", "--name", " ", "--folder", "shared", "--no-passphrase"]);
+    assert!(code == 1 && err.contains("can't be a name"), "{err}");
+    let (code, _, err) =
+        dmls(&home, "bob", &["init", "--name", "Bob", "--folder", "nowhere", "--no-passphrase"]);
+    assert!(code == 1 && err.contains("nowhere is not there"), "{err}");
+}
+
+#[test]
+fn only_the_passphrase_opens_a_profile() {
+    let home = home();
+    let (code, _, err) = dmls(&home, "alice", &[&INIT[..], &["--passphrase-file", "right"]].concat());
+    assert_eq!((code, err.as_str()), (0, ""));
+    let (code, _, err) = dmls(&home, "alice", &["group", "list", "--passphrase-file", "wrong"]);
+    assert!(code == 1 && err.contains("passphrase"), "{err}");
+    // Nobody can be asked.
+    let (code, _, err) = dmls(&home, "alice", &["group", "list"]);
+    assert!(code == 2 && err.contains("--passphrase-file"), "{err}");
+    let (code, out, _) = dmls(&home, "alice", &["group", "list", "--passphrase-file", "right"]);
+    assert!(code == 0 && out.contains("group create"), "{out}");
+    let (code, _, err) = dmls(&home, "alice", &[&INIT[..], &["--passphrase-file", "right"]].concat());
+    assert!(code == 1 && err.contains("holds a profile already"), "{err}");
+}
+
+#[test]
+fn what_is_written_without_the_folder_waits_for_it() {
+    let home = home();
+    assert_eq!(dmls(&home, "alice", &[&INIT[..], &["--no-passphrase"]].concat()).0, 0);
+    assert_eq!(dmls(&home, "alice", &["group", "create", "friends"]).0, 0);
+    fs::rename(home.path().join("shared"), home.path().join("away")).unwrap();
+    let (code, _, err) = dmls(&home, "alice", &["send", "friends", "hello"]);
+    assert!(code == 0 && err.contains("is not there") && err.contains("kept"), "{err}");
+    let (code, _, err) = dmls(&home, "alice", &["sync"]);
+    assert!(code == 1 && err.contains("is not there"), "{err}");
+    fs::rename(home.path().join("away"), home.path().join("shared")).unwrap();
+    let (code, out, err) = dmls(&home, "alice", &["sync"]);
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "0 taken in, 1 published.\n", ""));
+}
+
+#[test]
+fn who_is_unknown_is_named() {
+    let home = home();
+    assert_eq!(dmls(&home, "alice", &[&INIT[..], &["--no-passphrase"]].concat()).0, 0);
+    assert_eq!(dmls(&home, "alice", &["group", "create", "friends"]).0, 0);
+    let (code, _, err) = dmls(&home, "alice", &["group", "invite", "friends", "Bob"]);
+    assert!(code == 1 && err.contains("nobody named \"Bob\""), "{err}");
+    let (code, _, err) = dmls(&home, "alice", &["send", "enemies", "hello"]);
+    assert!(code == 1 && err.contains("\"enemies\""), "{err}");
+    let (code, _, err) = dmls(&home, "alice", &["group", "remove", "friends", "Alice"]);
+    assert!(code == 1 && err.contains("leave"), "{err}");
+}
+
+#[test]
+fn a_profile_is_open_once() {
+    let home = home();
+    assert_eq!(dmls(&home, "alice", &[&INIT[..], &["--no-passphrase"]].concat()).0, 0);
+    let mut follow = Command::new(env!("CARGO_BIN_EXE_dmls"))
+        .args(["--profile", "alice", "sync", "--follow"])
+        .current_dir(home.path())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It has the profile once it says something: its key package is published by then.
+    let code = (0..200).find_map(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let (code, _, err) = dmls(&home, "alice", &["group", "list"]);
+        (code != 0).then_some((code, err))
+    });
+    follow.kill().unwrap();
+    follow.wait().unwrap();
+    let (code, err) = code.expect("the other process holds it");
+    assert!(code == 1 && err.contains("process"), "{err}");
+}
