@@ -198,13 +198,15 @@ impl Client {
     /// is a reason to ask, if there is more that we can't follow.
     pub(crate) fn accept(&mut self, invitation: Name, now: Time) -> Result<bool, Error> {
         let Some(stored) = self.profile.get(INVITATIONS, &invitation.0)? else { return Ok(false) };
-        if self.profile.key_package_for(stored.as_bytes(), self.config.provider)?.is_none() {
-            self.answered_twice(stored.as_bytes(), now, |tx| Ok(tx.delete(INVITATIONS, &invitation.0)?))?;
+        let welcome = stored.as_bytes();
+        let Some(used) = self.profile.key_package_for(welcome, self.config.provider)? else {
+            self.answered_twice(welcome, now, |tx| Ok(tx.delete(INVITATIONS, &invitation.0)?))?;
             return Ok(false);
-        }
-        let (used, founding) = match self.open_welcome(stored.as_bytes(), now)? {
-            Ok(opened) => opened,
-            Err(why) => {
+        };
+        let founding = match Group::join(&used.own, welcome, None, self.config.clone(), now) {
+            Ok(founding) => founding,
+            Err(e) => {
+                let why = e.to_string();
                 self.events.push(Event::Refused { place: Place::Invitations, name: invitation, why });
                 self.profile.transaction(|tx| tx.delete(INVITATIONS, &invitation.0).map_err(Error::from))?;
                 return Ok(false);
@@ -268,21 +270,6 @@ impl Client {
     fn signed(&self, id: &[u8], now: Time) -> Option<State> {
         let state = &self.groups.get(id)?.state;
         Some(State { sign: state.sign.or(Some(now)), ..state.clone() })
-    }
-
-    /// Opens a Welcome.
-    fn open_welcome(
-        &self,
-        welcome: &[u8],
-        now: Time,
-    ) -> Result<Result<(StoredKeyPackage, Founding), String>, Error> {
-        let Some(used) = self.profile.key_package_for(welcome, self.config.provider)? else {
-            return Ok(Err(
-                "the key package that it names was deleted here: ask to be invited again".to_owned()
-            ));
-        };
-        let founding = Group::join(&used.own, welcome, None, self.config.clone(), now);
-        Ok(founding.map(|founding| (used, founding)).map_err(|e| e.to_string()))
     }
 
     /// Begins a group, in the place of what was known of it.

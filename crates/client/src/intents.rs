@@ -3,12 +3,14 @@
 use dmls::codec::Encode;
 use dmls::extension::Extensions;
 use dmls::{Group, LeafIndex, Member, NewGroupOptions, Time};
+use dmls_store::{Order, Transaction};
 use rand_core::CryptoRng;
 
 use crate::client::{Client, GROUP_NAME, append, group_name, note, unknown};
 use crate::doubt::Began;
 use crate::entry::{Entry, GroupEvent, Message, Note};
 use crate::error::Error;
+use crate::event::Event;
 use crate::names::{check_name, name_in};
 use crate::outbox;
 use crate::own_packages;
@@ -227,41 +229,24 @@ impl Client {
         place: Option<u64>,
         rng: &mut dyn CryptoRng,
     ) -> Result<(), Error> {
-        let Self { groups, profile, events, seen, .. } = self;
-        let Local { group, tag, state, .. } = groups.get_mut(id).ok_or_else(|| unknown(id))?;
+        let payload = message.payload(message.again);
         let spaces = Spaces(id);
-        let unsaid = profile.entries_after(spaces.unsaid(), None, MARKS)?;
-        let marks = unsaid.iter().filter_map(|(_, mark)| mark.as_bytes().try_into().ok().map(Mark)).collect();
-        let payload = Payload { received: marks, ..message.payload(message.again) };
-        let here = Place::Group(*tag);
-        let new_state = State { unsaid: None, ..state.clone() };
         let sender = MemberTag::of(&message.key);
         let entry = Entry::Message(Box::new(message.clone()));
-        let step = group.send(&payload.to_bytes()).seal(rng)?;
-        let sealed = step.persist(|changes, sealed| {
-            profile.transaction(|tx| {
-                tx.write_group(id, changes)?;
-                let name = outbox::post_message(tx, id, *tag, sealed)?;
-                let order = match place {
-                    Some(place) => {
-                        tx.replace(spaces.log(), dmls_store::Order(place), &entry.to_bytes())?;
-                        place
-                    }
-                    None => append(tx, id, &entry)?,
-                };
-                tx.put(spaces.ids(), &sender.with(message.id), &order.to_bytes())?;
-                let unsettled = Unsettled { order, epoch: message.epoch.clone(), mark: Mark::of(&name) };
-                unsettled.store(tx, id, message.id)?;
-                for (order, _) in &unsaid {
-                    tx.remove(spaces.unsaid(), *order)?;
+        self.say_to(id, payload, rng, |tx, name| {
+            let order = match place {
+                Some(place) => {
+                    tx.replace(spaces.log(), Order(place), &entry.to_bytes())?;
+                    place
                 }
-                new_state.store(tx, id)
-            })
+                None => append(tx, id, &entry)?,
+            };
+            tx.put(spaces.ids(), &sender.with(message.id), &order.to_bytes())?;
+            let unsettled = Unsettled { order, epoch: message.epoch.clone(), mark: Mark::of(&name) };
+            unsettled.store(tx, id, message.id)
         })?;
-        *state = new_state;
-        seen.entry(here).or_default().insert(Name::of(&sealed));
         if place.is_none() {
-            events.push(crate::event::Event::Entry { group: id.to_vec(), entry });
+            self.events.push(Event::Entry { group: id.to_vec(), entry });
         }
         Ok(())
     }
@@ -273,19 +258,31 @@ impl Client {
         now: Time,
         rng: &mut dyn CryptoRng,
     ) -> Result<(), Error> {
+        let payload = Payload::receipt(MessageId::random(rng), now, Vec::new());
+        self.say_to(id, payload, rng, |_, _| Ok(()))
+    }
+
+    /// Encrypts a payload into the outbox, with what we have taken in and not said yet. `also` belongs into the same transaction.
+    fn say_to(
+        &mut self,
+        id: &[u8],
+        payload: Payload,
+        rng: &mut dyn CryptoRng,
+        also: impl FnOnce(&mut Transaction<'_>, Name) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let Self { groups, profile, seen, .. } = self;
         let Local { group, tag, state, .. } = groups.get_mut(id).ok_or_else(|| unknown(id))?;
         let spaces = Spaces(id);
         let unsaid = profile.entries_after(spaces.unsaid(), None, MARKS)?;
         let marks = unsaid.iter().filter_map(|(_, mark)| mark.as_bytes().try_into().ok().map(Mark)).collect();
-        let payload = Payload::receipt(MessageId::random(rng), now, marks);
-        let here = Place::Group(*tag);
+        let payload = Payload { received: marks, ..payload };
         let new_state = State { unsaid: None, ..state.clone() };
         let step = group.send(&payload.to_bytes()).seal(rng)?;
         let sealed = step.persist(|changes, sealed| {
             profile.transaction(|tx| {
                 tx.write_group(id, changes)?;
-                outbox::post_message(tx, id, *tag, sealed)?;
+                let name = outbox::post_message(tx, id, *tag, sealed)?;
+                also(tx, name)?;
                 for (order, _) in &unsaid {
                     tx.remove(spaces.unsaid(), *order)?;
                 }
@@ -293,7 +290,7 @@ impl Client {
             })
         })?;
         *state = new_state;
-        seen.entry(here).or_default().insert(Name::of(&sealed));
+        seen.entry(Place::Group(*tag)).or_default().insert(Name::of(&sealed));
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 //! what RFC 9420 s16.8 calls "last resort"; who joins by it renews its keys soon ([`crate::upkeep`]).
 
 use dmls::codec::{Decode, Encode};
-use dmls::crypto::KeyPackageRef;
+use dmls::crypto::{KeyPackageRef, Secret};
 use dmls::framing::MlsMessage;
 use dmls::{Identity, Time};
 use dmls_store::{Profile, Table, Transaction, Use};
@@ -46,12 +46,17 @@ struct Own {
 
 record!(Own { parcel, place, made, group, used, replaced });
 
+fn decode(stored: &Secret) -> Result<Own, Error> {
+    Own::from_bytes(stored.as_bytes()).map_err(|_| Error::Damaged("a key package of ours"))
+}
+
+fn load(profile: &Profile, reference: &KeyPackageRef) -> Result<Option<Own>, Error> {
+    profile.get(TABLE, reference.as_bytes())?.as_ref().map(decode).transpose()
+}
+
 fn all(profile: &Profile) -> Result<Vec<(KeyPackageRef, Own)>, Error> {
-    let own = |(reference, stored): (Vec<u8>, dmls::crypto::Secret)| {
-        let own = Own::from_bytes(stored.as_bytes()).map_err(|_| Error::Damaged("a key package of ours"))?;
-        Ok((KeyPackageRef::from(reference), own))
-    };
-    profile.all(TABLE)?.into_iter().map(own).collect()
+    let stored = profile.all(TABLE)?.into_iter();
+    stored.map(|(reference, stored)| Ok((KeyPackageRef::from(reference), decode(&stored)?))).collect()
 }
 
 /// Makes a key package and publishes it in the place of the one before.
@@ -99,8 +104,7 @@ pub(crate) fn ask(
 pub(crate) fn answered(profile: &Profile, welcome: &[u8]) -> Result<Option<Vec<u8>>, Error> {
     let Ok(MlsMessage::Welcome(welcome)) = MlsMessage::from_bytes(welcome) else { return Ok(None) };
     for secrets in &welcome.secrets {
-        if let Some(own) = profile.get(TABLE, secrets.new_member.as_bytes())? {
-            let own = Own::from_bytes(own.as_bytes()).map_err(|_| Error::Damaged("a key package of ours"))?;
+        if let Some(own) = load(profile, &secrets.new_member)? {
             return Ok(Some(own.group).filter(|_| own.used));
         }
     }
@@ -109,10 +113,8 @@ pub(crate) fn answered(profile: &Profile, welcome: &[u8]) -> Result<Option<Vec<u
 
 /// Somebody invited us by it.
 pub(crate) fn note_used(tx: &mut Transaction<'_>, reference: &KeyPackageRef) -> Result<(), Error> {
-    for (known, own) in all(tx)? {
-        if known == *reference {
-            tx.put(TABLE, reference.as_bytes(), &Own { used: true, ..own }.to_bytes())?;
-        }
+    if let Some(own) = load(tx, reference)? {
+        tx.put(TABLE, reference.as_bytes(), &Own { used: true, ..own }.to_bytes())?;
     }
     Ok(())
 }
@@ -139,7 +141,7 @@ pub(crate) fn due(profile: &Profile, now: Time) -> Result<KeyPackagesDue, Error>
 
 /// Erases a key package, here and in the network: no invitation by it can be opened any more.
 pub(crate) fn erase(tx: &mut Transaction<'_>, reference: &KeyPackageRef) -> Result<(), Error> {
-    if let Some((_, own)) = all(tx)?.into_iter().find(|(known, _)| known == reference) {
+    if let Some(own) = load(tx, reference)? {
         let place = if own.place == REQUEST { Place::Requests } else { Place::People };
         outbox::retract(tx, place, own.parcel)?;
     }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use data_encoding::HEXLOWER;
 use dmls::codec::{Decode, DecodeError, Encode, Reader};
-use dmls::crypto::SignaturePublicKey;
+use dmls::crypto::{Secret, SignaturePublicKey};
 use dmls::extension::Extensions;
 use dmls::registry::ExtensionType;
 use dmls::tree::{LeafNode, LeafNodeSource};
@@ -97,23 +97,26 @@ struct StoredContact {
 
 record!(StoredContact { key, verified, since });
 
+impl StoredContact {
+    fn contact(name: String, stored: &Secret) -> Result<Contact, Error> {
+        let stored = Self::from_bytes(stored.as_bytes()).map_err(|_| Error::Damaged("a contact"))?;
+        let Self { key, verified, since } = stored;
+        Ok(Contact { name, key, verified, since })
+    }
+}
+
 /// All pinned keys.
 pub(crate) fn contacts(profile: &Profile) -> Result<Vec<Contact>, Error> {
-    let stored = profile.all(CONTACTS)?;
-    let contact = |(name, stored): (Vec<u8>, dmls::crypto::Secret)| {
+    let contact = |(name, stored)| {
         let name = String::from_utf8(name).map_err(|_| Error::Damaged("a contact"))?;
-        let StoredContact { key, verified, since } =
-            StoredContact::from_bytes(stored.as_bytes()).map_err(|_| Error::Damaged("a contact"))?;
-        Ok(Contact { name, key, verified, since })
+        StoredContact::contact(name, &stored)
     };
-    stored.into_iter().map(contact).collect()
+    profile.all(CONTACTS)?.into_iter().map(contact).collect()
 }
 
 pub(crate) fn contact(profile: &Profile, name: &str) -> Result<Option<Contact>, Error> {
-    let Some(stored) = profile.get(CONTACTS, name.as_bytes())? else { return Ok(None) };
-    let StoredContact { key, verified, since } =
-        StoredContact::from_bytes(stored.as_bytes()).map_err(|_| Error::Damaged("a contact"))?;
-    Ok(Some(Contact { name: name.to_owned(), key, verified, since }))
+    let stored = profile.get(CONTACTS, name.as_bytes())?;
+    stored.map(|stored| StoredContact::contact(name.to_owned(), &stored)).transpose()
 }
 
 /// Pins a key if none is pinned under the name; false if another one is.
@@ -184,7 +187,7 @@ impl Person {
 
     /// All whose key packages came, by reference.
     pub(crate) fn all(profile: &Profile) -> Result<BTreeMap<Vec<u8>, Person>, Error> {
-        let person = |(reference, stored): (Vec<u8>, dmls::crypto::Secret)| {
+        let person = |(reference, stored): (Vec<u8>, Secret)| {
             let key_package =
                 KeyPackage::from_bytes(stored.as_bytes()).map_err(|_| Error::Damaged("a key package"))?;
             Ok((reference, Person { name: name_in(&key_package.leaf_node.credential), key_package }))
