@@ -286,10 +286,14 @@ impl Client {
 
     /// The log of a group was shown up to a place.
     pub fn set_shown(&mut self, id: &[u8], place: u64) -> Result<(), Error> {
-        let local = self.groups.get_mut(id).ok_or_else(|| unknown(id))?;
-        let state = State { shown: Some(place), ..local.state.clone() };
+        let state = State { shown: Some(place), ..self.local(id)?.state.clone() };
+        self.set_state(id, state)
+    }
+
+    /// Writes the state of a group.
+    pub(crate) fn set_state(&mut self, id: &[u8], state: State) -> Result<(), Error> {
         self.profile.transaction(|tx| state.store(tx, id))?;
-        local.state = state;
+        self.local(id)?.state = state;
         Ok(())
     }
 
@@ -300,8 +304,7 @@ impl Client {
 
     /// The names of those who can be invited, with their fingerprints.
     pub fn people(&self, now: Time) -> Result<Vec<(String, Fingerprint)>, Error> {
-        let valid = |person: &Person| person.lifetime().is_some_and(|lifetime| lifetime.contains(now));
-        let people = Person::all(&self.profile)?.into_values().filter(valid);
+        let people = Person::all(&self.profile)?.into_values().filter(|person| person.is_valid_at(now));
         let people: BTreeSet<_> =
             people.map(|person| (person.name.clone(), Fingerprint::of(&person.name, person.key()))).collect();
         Ok(people.into_iter().collect())
@@ -366,10 +369,6 @@ impl Client {
         let Place::Group(tag) = place else { return None };
         let local = self.groups.values().find(|local| local.tag == tag)?;
         Some(local.group.id().to_vec())
-    }
-
-    pub(crate) fn tell(&mut self, group: &[u8], entry: Entry) {
-        self.events.push(Event::Entry { group: group.to_vec(), entry });
     }
 }
 

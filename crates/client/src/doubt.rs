@@ -156,8 +156,7 @@ impl Client {
         if new_state == state {
             return Ok(());
         }
-        self.profile.transaction(|tx| new_state.store(tx, id))?;
-        self.local(id)?.state = new_state;
+        self.set_state(id, new_state)?;
         if is_lost { self.note(id, Note::new(GroupEvent::Stranded, now)) } else { Ok(()) }
     }
 

@@ -151,10 +151,8 @@ impl Client {
     /// Leaves a group: we propose it, in every new epoch, until another member has committed it. Until then we read on.
     pub fn leave(&mut self, id: &[u8], now: Time, rng: &mut dyn CryptoRng) -> Result<(), Error> {
         self.check_active(id)?;
-        let local = self.groups.get_mut(id).ok_or_else(|| unknown(id))?;
-        let state = State { leaving: true, ..local.state.clone() };
-        self.profile.transaction(|tx| state.store(tx, id))?;
-        local.state = state;
+        let state = State { leaving: true, ..self.local(id)?.state.clone() };
+        self.set_state(id, state)?;
         let name = self.name();
         self.note(id, Note::new(GroupEvent::Leaving, now).by(name))?;
         self.tend(id, now, rng)

@@ -161,7 +161,12 @@ impl Person {
         &self.key_package.leaf_node.signature_key
     }
 
-    pub(crate) fn lifetime(&self) -> Option<Lifetime> {
+    /// Whether it can be added now.
+    pub(crate) fn is_valid_at(&self, now: Time) -> bool {
+        self.lifetime().is_some_and(|lifetime| lifetime.contains(now))
+    }
+
+    fn lifetime(&self) -> Option<Lifetime> {
         Self::lifetime_of(&self.key_package)
     }
 
@@ -199,7 +204,7 @@ impl Person {
     pub(crate) fn named(profile: &Profile, name: &str, now: Time) -> Result<Vec<Person>, Error> {
         let mut newest: BTreeMap<Vec<u8>, Person> = BTreeMap::new();
         for person in Self::all(profile)?.into_values().filter(|person| person.name == name) {
-            if !person.lifetime().is_some_and(|lifetime| lifetime.contains(now)) {
+            if !person.is_valid_at(now) {
                 continue;
             }
             let made = |person: &Person| Origin::of(&person.key_package.leaf_node).made;

@@ -8,12 +8,12 @@ use dmls::codec::{Decode, Encode};
 use dmls_store::{Profile, Transaction};
 use rand_core::CryptoRng;
 
-use crate::client::{Client, message_at, unknown};
+use crate::client::{Client, message_at};
 use crate::entry::{GroupEvent, Message, Note};
 use crate::error::Error;
 use crate::payload::{Mark, MessageId};
 use crate::record::record;
-use crate::state::{Local, Spaces, State, receipts};
+use crate::state::{Spaces, State, receipts};
 
 /// A message of ours that not all members have acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,11 +107,8 @@ impl Client {
             self.note(id, Note::new(GroupEvent::SentAgain, now).count(count))?;
         }
         if !retaken.is_empty() {
-            let Self { groups, profile, .. } = self;
-            let Local { state, .. } = groups.get_mut(id).ok_or_else(|| unknown(id))?;
-            let new_state = State { retaken: Vec::new(), ..state.clone() };
-            profile.transaction(|tx| new_state.store(tx, id))?;
-            *state = new_state;
+            let state = State { retaken: Vec::new(), ..self.local(id)?.state.clone() };
+            self.set_state(id, state)?;
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::client::{Client, group_name, note, unknown};
 use crate::doubt::{AHEAD, Began};
-use crate::entry::{Entry, GroupEvent, Note};
+use crate::entry::{GroupEvent, Note};
 use crate::error::Error;
 use crate::happened::new_epoch;
 use crate::names::name_in;
@@ -251,19 +251,14 @@ impl Client {
         if name == before {
             return Ok(());
         }
-        let mut told = Vec::new();
-        self.profile.transaction(|tx| {
-            note(tx, &mut told, id, Note::new(GroupEvent::Renamed, now).by(by).whom(vec![name.clone()]))
-        })?;
-        self.events.extend(told);
-        Ok(())
+        self.note(id, Note::new(GroupEvent::Renamed, now).by(by).whom(vec![name]))
     }
 
     /// Writes a note.
     pub(crate) fn note(&mut self, id: &[u8], written: Note) -> Result<(), Error> {
-        let entry = Entry::Note(written.clone());
-        self.profile.transaction(|tx| note(tx, &mut Vec::new(), id, written))?;
-        self.tell(id, entry);
+        let mut told = Vec::new();
+        self.profile.transaction(|tx| note(tx, &mut told, id, written))?;
+        self.events.extend(told);
         Ok(())
     }
 }
@@ -278,7 +273,7 @@ fn fresh_for(profile: &Profile, todo: &Consolidation, now: Time) -> Result<Vec<K
         let fits = |(reference, person): &(&Vec<u8>, &Person)| {
             *person.key() == added.member.signature_key
                 && reference.as_slice() != added.key_package.as_bytes()
-                && person.lifetime().is_some_and(|lifetime| lifetime.contains(now))
+                && person.is_valid_at(now)
         };
         let newest = people
             .iter()
