@@ -4,9 +4,11 @@ use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use dmls_store::{Key, Profile};
+use dmls::Time;
+use dmls_store::{Exported, Key, Profile};
 use etcetera::BaseStrategy;
 use rand::Rng;
+use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use super::Options;
@@ -14,6 +16,14 @@ use crate::Failure;
 
 /// Of a profile without a passphrase: its key, beside it.
 const KEY_FILE: &str = "key";
+
+/// What is to open a new profile.
+#[derive(clap::Args, Debug)]
+pub struct NewKey {
+    /// No passphrase: the key lies in a file beside the profile
+    #[arg(long, conflicts_with = "passphrase_file")]
+    no_passphrase: bool,
+}
 
 /// The directory of the profile.
 pub fn directory(options: &Options) -> Result<PathBuf, Failure> {
@@ -29,42 +39,91 @@ pub fn directory(options: &Options) -> Result<PathBuf, Failure> {
 /// Opens the profile.
 pub fn open(options: &Options) -> Result<Profile, Failure> {
     let directory = directory(options)?;
-    // Before a passphrase is asked for: is there a profile at all?
-    if !directory.join("profile.db").is_file() {
-        return Err(Failure::Failed(format!(
-            "there is no profile in {}: make one with `dmls init`, or name another with --profile",
-            directory.display()
-        )));
-    }
-    let key = match stored_key(&directory)? {
-        Some(key) => key,
-        None => passphrase(options, false)?,
-    };
-    Ok(Profile::open(&directory, &key, &mut rand::rng())?)
+    // Before a passphrase is asked for: is there a profile at all, and is it still here?
+    look(&directory)?;
+    Profile::look(&directory)?;
+    Ok(Profile::open(&directory, &key(options, &directory)?, &mut rand::rng())?)
 }
 
-/// Makes a profile, which a passphrase opens, or a key in a file beside it.
-pub fn create(options: &Options, no_passphrase: bool) -> Result<Profile, Failure> {
+/// Moves the profile into a file.
+pub fn export(options: &Options, directory: &Path, to: &Path, now: Time) -> Result<Exported, Failure> {
+    look(directory)?;
+    match Profile::look(directory) {
+        // What was begun is finished.
+        Ok(()) | Err(dmls_store::Error::Exported { erased: false, .. }) => {}
+        Err(e) => return Err(e.into()),
+    }
+    Ok(Profile::export(directory, &key(options, directory)?, to, now, &mut rand::rng())?)
+}
+
+fn look(directory: &Path) -> Result<(), Failure> {
+    if directory.join("profile.db").is_file() {
+        return Ok(());
+    }
+    Err(Failure::Failed(format!(
+        "there is no profile in {}: make one with `dmls init`, or name another with --profile",
+        directory.display()
+    )))
+}
+
+/// A directory for a new profile: in it is none, or one that went elsewhere if it may come back.
+pub fn vacant(options: &Options, may_come_back: bool) -> Result<PathBuf, Failure> {
     let directory = directory(options)?;
-    if directory.join("profile.db").exists() {
-        return Err(Failure::Failed(format!(
+    match Profile::look(&directory) {
+        Err(dmls_store::Error::NotFound(_)) => Ok(directory),
+        Err(dmls_store::Error::Exported { erased: true, .. }) if may_come_back => Ok(directory),
+        Err(e @ dmls_store::Error::Exported { .. }) => Err(e.into()),
+        _ => Err(Failure::Failed(format!(
             "{} holds a profile already: name another directory with --profile",
             directory.display()
-        )));
+        ))),
     }
+}
+
+/// Makes a profile in a vacant directory, which a passphrase opens, or a key in a file beside it.
+pub fn create(
+    options: &Options,
+    directory: &Path,
+    new_key: &NewKey,
+    make: impl FnOnce(&Key, &mut dyn CryptoRng) -> Result<Profile, dmls_store::Error>,
+) -> Result<Profile, Failure> {
     let rng = &mut rand::rng();
-    if !no_passphrase {
-        return Ok(Profile::create(&directory, &passphrase(options, true)?, rng)?);
+    // Of a profile that was here before.
+    forget_key(directory)?;
+    if !new_key.no_passphrase {
+        return Ok(make(&passphrase(options, true)?, rng)?);
     }
     let mut key = Zeroizing::new([0; 32]);
     rng.fill_bytes(&mut *key);
-    fs::create_dir_all(&directory).map_err(failed("make the directory", &directory))?;
+    fs::create_dir_all(directory).map_err(failed("make the directory", directory))?;
     let path = directory.join(KEY_FILE);
     write_private(&path, &*key).map_err(failed("write", &path))?;
-    Ok(Profile::create(&directory, &Key::random(*key), rng)?)
+    let made = make(&Key::random(*key), rng);
+    if made.is_err() {
+        forget_key(directory)?;
+    }
+    Ok(made?)
 }
 
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Deletes the key of a profile that is not here any more.
+pub fn forget_key(directory: &Path) -> Result<(), Failure> {
+    let path = directory.join(KEY_FILE);
+    match fs::remove_file(&path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(failed("delete", &path)(e)),
+        _ => Ok(()),
+    }
+}
+
+/// What opens the profile of a directory.
+fn key(options: &Options, directory: &Path) -> Result<Key, Failure> {
+    match stored_key(directory)? {
+        Some(key) => Ok(key),
+        None => passphrase(options, false),
+    }
+}
+
+/// Writes a file for its owner only, which is on the disk when this returns.
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
@@ -124,7 +183,8 @@ fn passphrase(options: &Options, is_new: bool) -> Result<Key, Failure> {
     Ok(Key::passphrase(&**typed))
 }
 
-fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Failure {
+/// What could not be done with a file.
+pub fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Failure {
     let path = path.to_owned();
     move |e| Failure::Failed(format!("can't {what} {}: {e}", path.display()))
 }

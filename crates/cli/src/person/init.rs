@@ -1,11 +1,10 @@
 //! `dmls init` and `dmls key-package`.
 
-use std::path::PathBuf;
-
 use dmls_client::{Client, Settings};
+use dmls_store::Profile;
 use serde_json::json;
 
-use super::session::{Session, now, set_folder};
+use super::session::{Session, make_folder, now, set_folder};
 use super::{Options, account};
 use crate::Failure;
 use crate::graph::text::safe;
@@ -22,9 +21,8 @@ pub struct Args {
     /// What others call you: up to 64 characters
     #[arg(long)]
     name: String,
-    /// No passphrase: the key lies in a file beside the profile
-    #[arg(long, conflicts_with = "passphrase_file")]
-    no_passphrase: bool,
+    #[command(flatten)]
+    key: account::NewKey,
     /// Invitations wait for `dmls group join`
     #[arg(long)]
     ask: bool,
@@ -47,14 +45,16 @@ pub fn run(args: &Args, options: &Options) -> Result<(), Failure> {
     let mut settings = Settings::default();
     (settings.ask, settings.patience) = (args.ask, args.patience);
     dmls_client::check_name(&args.name)?;
-    let mut profile = account::create(options, args.no_passphrase)?;
+    let directory = account::vacant(options, false)?;
+    let folder = make_folder(&folder)?;
+    let mut profile =
+        account::create(options, &directory, &args.key, |key, rng| Profile::create(&directory, key, rng))?;
     set_folder(&mut profile, &folder)?;
     let client = Client::create(profile, &args.name, settings, &mut rand::rng())?;
     let options = Options { folder: None, ..options.clone() };
     let mut session = Session::with(client, &options)?;
     session.begin()?;
     let (name, fingerprint) = (session.client.name(), session.client.fingerprint());
-    let directory: PathBuf = account::directory(&options)?;
     session.say(
         &format!(
             "You are {} in {}.\nYour fingerprint, for others to compare: {fingerprint}",

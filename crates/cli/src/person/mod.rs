@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `account.rs` | where the profile is, and what opens it |
 //! | `session.rs` | a client with its folder, for the length of a command |
-//! | `init.rs`, `group.rs`, `talk.rs`, `chat.rs`, `contacts.rs`, `state.rs`, `folder.rs` | the commands |
+//! | `init.rs`, `group.rs`, `talk.rs`, `chat.rs`, `contacts.rs`, `state.rs`, `folder.rs`, `settings.rs`, `moving.rs` | the commands |
 
 mod account;
 mod chat;
@@ -12,7 +12,9 @@ mod contacts;
 mod folder;
 mod group;
 mod init;
+mod moving;
 mod session;
+mod settings;
 mod state;
 mod talk;
 
@@ -21,6 +23,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use crate::Failure;
+use crate::graph::text::safe;
 
 /// What every command of a person takes.
 #[derive(clap::Args, Debug, Clone)]
@@ -61,6 +64,9 @@ pub enum Command {
     Contacts(contacts::Args),
     Exposure(state::ExposureArgs),
     Doctor(state::DoctorArgs),
+    Settings(settings::Args),
+    Export(moving::ExportArgs),
+    Import(moving::ImportArgs),
     #[command(subcommand)]
     Folder(folder::Command),
 }
@@ -79,6 +85,24 @@ pub fn run(command: &Command, options: &Options) -> Result<(), Failure> {
         Command::Contacts(args) => contacts::run(args, options),
         Command::Exposure(args) => state::exposure(args, options),
         Command::Doctor(args) => state::doctor(args, options),
+        Command::Settings(args) => settings::run(args, options),
+        Command::Export(args) => moving::export(args, options),
+        Command::Import(args) => moving::import(args, options),
         Command::Folder(command) => folder::run(command, options),
     }
+}
+
+/// What the store says, with the commands that help.
+pub fn explain(e: &dmls_store::Error) -> String {
+    let dmls_store::Error::Exported { at, to, erased } = e else { return e.to_string() };
+    let to = to.display().to_string();
+    let to = safe(&to);
+    let when = talk::time(*at);
+    let way = match erased {
+        false => format!("`dmls export {to}` shows the recovery phrase again, and erases what is left here"),
+        true => "if it goes on nowhere else, the same brings it back here".to_owned(),
+    };
+    format!(
+        "this profile was exported into {to} ({when}): it goes on where `dmls import` has opened that file; {way}"
+    )
 }
