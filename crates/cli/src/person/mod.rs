@@ -2,7 +2,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | `account.rs` | where the profile is, and what opens it |
+//! | `account.rs`, `key.rs`, `keyring.rs` | where the profile is, what opens it, and where the operating system keeps that |
 //! | `session.rs` | a client with its folder, for the length of a command |
 //! | `init.rs`, `group.rs`, `talk.rs`, `chat.rs`, `contacts.rs`, `state.rs`, `folder.rs`, `settings.rs`, `moving.rs` | the commands |
 
@@ -12,6 +12,12 @@ mod contacts;
 mod folder;
 mod group;
 mod init;
+mod key;
+#[cfg(feature = "keyring")]
+mod keyring;
+#[cfg(not(feature = "keyring"))]
+#[path = "no_keyring.rs"]
+mod keyring;
 mod moving;
 mod session;
 mod settings;

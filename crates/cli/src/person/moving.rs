@@ -9,9 +9,9 @@ use dmls_store::{Export, Phrase, Profile};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::Options;
-use super::account::{self, failed, write_private};
+use super::key::{self, NewKey, failed, write_private};
 use super::session::{Session, folder_of, make_folder, now, set_folder};
+use super::{Options, account};
 use crate::Failure;
 use crate::graph::text::safe;
 use crate::term::write;
@@ -40,7 +40,7 @@ pub struct ImportArgs {
     #[arg(long, value_name = "FILE")]
     phrase_file: Option<PathBuf>,
     #[command(flatten)]
-    key: account::NewKey,
+    key: NewKey,
 }
 
 /// Exports.
@@ -66,7 +66,7 @@ pub fn export(args: &ExportArgs, options: &Options) -> Result<(), Failure> {
     };
     if is_written_down {
         exported.erase()?;
-        account::forget_key(&directory)?;
+        key::forget(&directory)?;
     }
     let file = file.display().to_string();
     if options.json {
@@ -119,7 +119,7 @@ pub fn import(args: &ImportArgs, options: &Options) -> Result<(), Failure> {
     };
     let export = Export::open(&args.file, &phrase)?;
     let folder = options.folder.as_deref().map(make_folder).transpose()?;
-    let mut profile =
+    let (mut profile, opener) =
         account::create(options, &directory, &args.key, |key, rng| export.import(&directory, key, rng))?;
     if let Some(folder) = folder {
         set_folder(&mut profile, &folder)?;
@@ -129,10 +129,11 @@ pub fn import(args: &ImportArgs, options: &Options) -> Result<(), Failure> {
     let (name, fingerprint) = (session.client.name(), session.client.fingerprint());
     let groups = session.client.groups().len();
     let mut sentence = format!(
-        "You are {} in {}; groups: {groups}. Your fingerprint is {fingerprint}, as before.\nThe folder is {}.",
+        "You are {} in {}; groups: {groups}. Your fingerprint is {fingerprint}, as before.\nThe folder is {}.\n{}",
         safe(&name),
         safe(&directory.display().to_string()),
-        safe(&folder)
+        safe(&folder),
+        opener.sentence()
     );
     if let Err(Failure::Failed(e)) = session.folder() {
         sentence.push_str(&format!("\n{}: `dmls settings --folder DIR` names another.", safe(&e)));
@@ -140,7 +141,7 @@ pub fn import(args: &ImportArgs, options: &Options) -> Result<(), Failure> {
     session.say(&sentence, || {
         json!({
             "name": name, "fingerprint": fingerprint.to_string(), "profile": directory.display().to_string(),
-            "groups": groups, "folder": folder,
+            "groups": groups, "folder": folder, "key": opener.name(),
         })
     })
 }
