@@ -104,6 +104,8 @@ fn until_it_is_erased_the_phrase_is_told_again() {
     // The file was lost, or is wanted elsewhere.
     let again = home.path().join("again");
     assert_eq!(export(&old, &again).unwrap().phrase().text(), first);
+    let length = |file: &Path| fs::metadata(file).unwrap().len();
+    assert_eq!(length(&again), length(&file), "the phrase is kept here, and is not in it");
     let phrase = Phrase::parse(&first).unwrap();
     let import = |file: &Path, name: &str| {
         let export = Export::open(file, &phrase).unwrap();

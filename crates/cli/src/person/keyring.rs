@@ -26,8 +26,12 @@ impl Keyring {
         #[cfg(windows)]
         let store = windows_native_keyring_store::Store::new();
         store.map(|store| Self(store)).map_err(|e| {
+            let why = match &e {
+                Error::PlatformFailure(why) | Error::NoStorageAccess(why) => why.to_string(),
+                other => other.to_string(),
+            };
             Failure::Failed(format!(
-                "the keyring does not answer ({e}): log in to your desktop, or start its service"
+                "the keyring does not answer ({why}): log in to your desktop, or start its service"
             ))
         })
     }

@@ -100,15 +100,25 @@ pub fn run(command: &Command, options: &Options) -> Result<(), Failure> {
 
 /// What the store says, with the commands that help.
 pub fn explain(e: &dmls_store::Error) -> String {
-    let dmls_store::Error::Exported { at, to, erased } = e else { return e.to_string() };
-    let to = to.display().to_string();
-    let to = safe(&to);
-    let when = talk::time(*at);
-    let way = match erased {
-        false => format!("`dmls export {to}` shows the recovery phrase again, and erases what is left here"),
-        true => "if it goes on nowhere else, the same brings it back here".to_owned(),
-    };
-    format!(
-        "this profile was exported into {to} ({when}): it goes on where `dmls import` has opened that file; {way}"
-    )
+    match e {
+        dmls_store::Error::Exported { at, to, erased } => {
+            let to = to.display().to_string();
+            let to = safe(&to);
+            let when = talk::time(*at);
+            let way = match erased {
+                false => {
+                    format!("`dmls export {to}` shows the recovery phrase again, and erases what is left here")
+                }
+                true => "if it goes on nowhere else, the same brings it back here".to_owned(),
+            };
+            format!(
+                "this profile was exported into {to} ({when}): it goes on where `dmls import` has opened that file; {way}"
+            )
+        }
+        dmls_store::Error::RolledBack { found, seen } => format!(
+            "an old copy of this profile was restored ({found} transactions, {seen} were made): find the newer one; if it is lost, \
+             delete the file `seen` beside it, then `dmls sync`, and `dmls group rejoin` for each group before you send anything"
+        ),
+        other => other.to_string(),
+    }
 }
