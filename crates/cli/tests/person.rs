@@ -101,7 +101,10 @@ fn an_old_copy_is_told_with_a_way_on() {
     assert_eq!(dmls(&home, "alice", &["send", "friends", "hello"]).0, 0);
     fs::copy(&copy, &database).unwrap();
     let (code, _, err) = dmls(&home, "alice", &["heads"]);
-    assert!(code == 1 && err.contains("an old copy") && err.contains("`seen`") && err.contains("rejoin"), "{err}");
+    assert!(
+        code == 1 && err.contains("an old copy") && err.contains("`seen`") && err.contains("rejoin"),
+        "{err}"
+    );
     fs::remove_file(home.path().join("alice/seen")).unwrap();
     assert_eq!(dmls(&home, "alice", &["sync"]).0, 0);
     let (code, _, err) = dmls(&home, "alice", &["send", "friends", "hello"]);

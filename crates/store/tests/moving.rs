@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -42,10 +43,17 @@ fn profile() -> (tempfile::TempDir, PathBuf, PathBuf) {
 }
 
 /// All that an application sees.
-fn content(profile: &Profile) -> (Vec<(Vec<u8>, Vec<u8>)>, Vec<(u64, Vec<u8>)>) {
+#[derive(Debug, PartialEq)]
+struct Content {
+    table: BTreeMap<Vec<u8>, Vec<u8>>,
+    log: Vec<(u64, Vec<u8>)>,
+}
+
+fn content(profile: &Profile) -> Content {
     let table = profile.all(TABLE).unwrap().into_iter().map(|(key, value)| (key, value.as_bytes().to_vec()));
     let log = profile.entries_after(LOG, None, 1_000).unwrap().into_iter();
-    (table.collect(), log.map(|(order, value)| (order.0, value.as_bytes().to_vec())).collect())
+    let log = log.map(|(order, value)| (order.0, value.as_bytes().to_vec()));
+    Content { table: table.collect(), log: log.collect() }
 }
 
 #[test]
@@ -61,7 +69,7 @@ fn it_goes_on_elsewhere() {
     assert_eq!(content(&profile), before);
     // Orders go on: none is given twice.
     let order = profile.transaction(|tx| tx.append(LOG, b"next")).unwrap();
-    assert!(before.1.iter().all(|(known, _)| *known < order.0));
+    assert!(before.log.iter().all(|(known, _)| *known < order.0));
     drop(profile);
     assert!(matches!(open(&new), Err(Error::WrongKindOfKey)));
     let profile = Profile::open(&new, &other_key, &mut rng(4)).unwrap();
@@ -132,7 +140,7 @@ fn an_export_that_fails_changes_nothing() {
     let holder = open(&old).unwrap();
     assert!(matches!(export(&old, &home.path().join("other")), Err(Error::Locked(_))));
     drop(holder);
-    assert_eq!(content(&open(&old).unwrap()).1.len(), 40);
+    assert_eq!(content(&open(&old).unwrap()).log.len(), 40);
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 2, "something was left");
 }
 

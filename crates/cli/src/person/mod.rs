@@ -107,7 +107,9 @@ pub fn explain(e: &dmls_store::Error) -> String {
             let when = talk::time(*at);
             let way = match erased {
                 false => {
-                    format!("`dmls export {to}` shows the recovery phrase again, and erases what is left here")
+                    format!(
+                        "`dmls export {to}` shows the recovery phrase again, and erases what is left here"
+                    )
                 }
                 true => "if it goes on nowhere else, the same brings it back here".to_owned(),
             };
