@@ -224,76 +224,112 @@ fn the_new_place_has_a_key_and_a_folder_of_its_own() {
     assert_eq!(out, format!("{{\"ask\":false,\"patience\":30,\"folder\":\"{}\"}}\n", elsewhere.display()));
 }
 
-/// SIGKILL before each of the export's calls to its files, and in the middle of each: one profile goes on, and somebody knows its phrase.
-#[test]
+/// `dmls`, killed at one of its calls to files; and the home of somebody, to be killed in many copies of it.
 #[cfg(target_os = "linux")]
-#[allow(clippy::disallowed_methods, reason = "how long a test runs is decided outside")]
-fn killed_anywhere_it_is_done_again() {
-    use std::os::unix::process::ExitStatusExt;
+struct Killing {
+    home: TempDir,
+    library: std::path::PathBuf,
+}
 
-    let home = home();
-    let library = home.path().join("interpose.so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../store/tests/interpose.c");
-    let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
-    let compiled =
-        Command::new(compiler).args(["-shared", "-fPIC", "-o"]).arg(&library).args([source, "-ldl"]).status();
-    if !compiled.is_ok_and(|status| status.success()) {
-        return println!("SKIPPED: no C compiler for interpose.c");
+#[cfg(target_os = "linux")]
+impl Killing {
+    /// None without a C compiler.
+    fn new(home: TempDir) -> Option<Self> {
+        let library = home.path().join("interpose.so");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../store/tests/interpose.c");
+        let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
+        let mut compile = Command::new(compiler);
+        compile.args(["-shared", "-fPIC", "-o"]).arg(&library).args([source, "-ldl"]);
+        if !compile.status().is_ok_and(|status| status.success()) {
+            println!("SKIPPED: no C compiler for interpose.c");
+            return None;
+        }
+        Some(Self { home, library })
     }
-    let stride = std::env::var("DMLS_CRASH_STRIDE").map_or(5, |stride| stride.parse().unwrap());
-    let disturbed = |home: &TempDir, arguments: &[&str], at: usize, how: &str| {
-        let mut command = command(home.path(), "alice", arguments);
-        command.env("LD_PRELOAD", &library).env("INTERPOSE_DIR", home.path());
-        command.env("INTERPOSE_AT", at.to_string()).env("INTERPOSE_HOW", how).output().unwrap()
-    };
-    let copy = || {
-        let copy = tempfile::tempdir().unwrap();
-        let arguments = ["-r", "alice", "bob", "stick", "shared"];
-        assert!(
-            Command::new("cp")
-                .current_dir(home.path())
-                .args(arguments)
-                .arg(copy.path())
-                .status()
-                .unwrap()
-                .success()
-        );
-        copy
-    };
-    let (mut here, mut half, mut gone) = (0, 0, 0);
-    for how in ["kill", "tear"] {
-        for at in (1..).step_by(stride) {
-            let copy = copy();
-            let killed = disturbed(&copy, &EXPORT, at, how);
-            if killed.status.success() {
-                break;
+
+    /// Before every n-th call, and in the middle of every n-th: `check` gets the copy that is left.
+    fn all(&self, profile: &str, arguments: &[&str], mut check: impl FnMut(&TempDir, &str)) {
+        use std::os::unix::process::ExitStatusExt;
+
+        let stride = std::env::var("DMLS_CRASH_STRIDE").map_or(5, |stride| stride.parse().unwrap());
+        let mut over = false;
+        let calls = ["kill", "tear"].iter().flat_map(|how| (1..500).step_by(stride).map(move |at| (how, at)));
+        for (how, at) in calls {
+            // Once it comes to its end there are no more calls.
+            over &= at > 1;
+            if over {
+                continue;
             }
-            assert_eq!(killed.status.signal(), Some(9), "{how} {at}: {:?}", told(&killed));
-            let (code, _, err) = dmls(&copy, "alice", &["--offline", "heads"]);
-            let file = copy.path().join("stick/alice.dmls");
-            if code == 0 {
-                // It was not told, so nobody can open what may be there.
-                here += 1;
-                assert_eq!(
-                    fs::read_to_string(copy.path().join("slip")).unwrap_or_default(),
-                    "",
-                    "{how} {at}"
-                );
-                let _ = fs::remove_file(&file);
-                well(&copy, "alice", &EXPORT);
-            } else if err.contains("shows the recovery phrase again") {
-                half += 1;
-                well(&copy, "alice", &EXPORT);
-            } else {
-                gone += 1;
-                assert!(err.contains("brings it back"), "{how} {at}: {err}");
+            let copy = tempfile::tempdir().unwrap();
+            let mut copying = Command::new("cp");
+            copying.arg("-r").arg(self.home.path().join(".")).arg(copy.path());
+            assert!(copying.status().unwrap().success());
+            let mut command = command(copy.path(), profile, arguments);
+            command.env("LD_PRELOAD", &self.library).env("INTERPOSE_DIR", copy.path());
+            command.env("INTERPOSE_AT", at.to_string()).env("INTERPOSE_HOW", how);
+            let killed = command.output().unwrap();
+            over = killed.status.success();
+            if !over {
+                assert_eq!(killed.status.signal(), Some(9), "{how} {at}: {:?}", told(&killed));
+                check(&copy, &format!("{how} {at}"));
             }
-            ill(&copy, "alice", &["heads"], &["was exported"]);
-            well(&copy, "alice-2", &[&IMPORT[..], &["--folder", "shared"]].concat());
-            well(&copy, "alice-2", &["send", "friends", "here I am"]);
-            assert_eq!(messages(&copy, "alice-2").len(), 3, "{how} {at}");
         }
     }
+}
+
+/// Wherever the export is killed: one profile goes on, and somebody knows its phrase.
+#[test]
+#[cfg(target_os = "linux")]
+fn an_export_that_is_killed_is_done_again() {
+    let Some(killing) = Killing::new(home()) else { return };
+    let (mut here, mut half, mut gone) = (0, 0, 0);
+    killing.all("alice", &EXPORT, |copy, what| {
+        let (code, _, err) = dmls(copy, "alice", &["--offline", "heads"]);
+        if code == 0 {
+            // It was not told, so nobody can open what may be there.
+            here += 1;
+            let slip = fs::read_to_string(copy.path().join("slip"));
+            assert_eq!(slip.unwrap_or_default(), "", "{what}");
+            let _ = fs::remove_file(copy.path().join("stick/alice.dmls"));
+            well(copy, "alice", &EXPORT);
+        } else if err.contains("shows the recovery phrase again") {
+            half += 1;
+            well(copy, "alice", &EXPORT);
+        } else {
+            gone += 1;
+            assert!(err.contains("brings it back"), "{what}: {err}");
+        }
+        ill(copy, "alice", &["heads"], &["was exported"]);
+        well(copy, "alice-2", &[&IMPORT[..], &["--folder", "shared"]].concat());
+        well(copy, "alice-2", &["send", "friends", "here I am"]);
+        assert_eq!(messages(copy, "alice-2").len(), 3, "{what}");
+    });
     println!("before: {here}, not erased: {half}, erased: {gone}");
     assert!(here > 0 && half > 0 && gone > 0, "before: {here}, not erased: {half}, erased: {gone}");
+}
+
+/// Wherever the import is killed: it is done, or can be done again.
+#[test]
+#[cfg(target_os = "linux")]
+fn an_import_that_is_killed_is_done_again() {
+    let home = home();
+    well(&home, "alice", &EXPORT);
+    let Some(killing) = Killing::new(home) else { return };
+    let (mut before, mut after) = (0, 0);
+    // To another place, and back to where it was.
+    for place in ["alice-2", "alice"] {
+        killing.all(place, &IMPORT, |copy, what| {
+            if dmls(copy, place, &["--offline", "heads"]).0 == 0 {
+                after += 1;
+            } else {
+                before += 1;
+                well(copy, place, &IMPORT);
+            }
+            well(copy, place, &["settings", "--folder", "shared"]);
+            well(copy, place, &["send", "friends", "here I am"]);
+            assert_eq!(messages(copy, place).len(), 3, "{what}");
+        });
+    }
+    println!("before: {before}, after: {after}");
+    assert!(before > 0 && after > 0, "before: {before}, after: {after}");
 }

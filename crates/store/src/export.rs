@@ -25,11 +25,12 @@ use zeroize::Zeroizing;
 use crate::database::{Database, Moved};
 use crate::error::{Error, FORMAT};
 use crate::key::{self, Key, ProfileId, ProfileKey};
-use crate::lock::{Lock, create_directory, sync_directory};
+use crate::lock::{Lock, Seen, create_directory, sync_directory};
 use crate::phrase::Phrase;
-use crate::profile::{DATABASE, LOCK, Profile, Rollback};
-use crate::seal::Name;
+use crate::profile::{DATABASE, LOCK, Profile, Rollback, SEEN, State};
+use crate::seal::{Name, Sealer};
 use crate::sealed_stream::{Opening, Sealing};
+use crate::space::Kind;
 
 const MAGIC: &[u8; 12] = b"dmls export\n";
 const SALT: usize = 16;
@@ -116,7 +117,6 @@ impl Profile {
     }
 
     fn write_sealed(&self, path: &Path, phrase: &Phrase, rng: &mut dyn CryptoRng) -> Result<(), Error> {
-        let kept_phrase = self.name_of_phrase();
         let failed = || Error::file(path);
         let mut options = File::options();
         options.write(true).create(true).truncate(true);
@@ -128,13 +128,19 @@ impl Profile {
         file.write_all(&header(phrase, &salt)).map_err(failed())?;
         let mut sealing = Sealing::new(file, &key_of(phrase, &salt));
         sealing.write(&self.id.0).and_then(|()| sealing.write(self.key.as_bytes())).map_err(failed())?;
-        self.database.each(|name, value| {
-            if name == kept_phrase {
-                return Ok(());
-            }
+        let [state_name, phrase_name] = names(&self.sealer);
+        // `seen` knows of one more transaction here: the one that says that it has moved.
+        let state = State { generation: self.state.generation + 1, ..self.state };
+        let state = self.sealer.seal(&state_name, State::KEY, &state.to_bytes())?;
+        let mut put = |name: &Name, value: &[u8]| {
             let (name, length) = (name.as_bytes(), (value.len() as u32).to_be_bytes());
             let parts = [&[name.len() as u8], name, &length, value];
             parts.iter().try_for_each(|part| sealing.write(part)).map_err(failed())
+        };
+        put(&state_name, &state)?;
+        self.database.each(|name, value| match name {
+            name if name == state_name || name == phrase_name => Ok(()),
+            name => put(&name, value),
         })?;
         let file =
             sealing.finish().and_then(|file| file.into_inner().map_err(io::IntoInnerError::into_error));
@@ -201,11 +207,30 @@ impl Export {
         let lock = Lock::take(&directory.join(LOCK))?;
         vacate(directory)?;
         let (id, profile_key) = self.read(|_, _| Ok(()))?;
+        self.check_age(directory, id, &Sealer::new(&profile_key, rng))?;
         let header = key::wrap(id, &profile_key, key, rng)?;
         Profile::put_in_place(directory, &header, |database| {
             self.read(|name, value| database.put(&name, value).map(drop)).map(drop)
         })?;
-        Profile::open_locked(directory, lock, key, rng, Rollback::Accept)
+        Profile::open_locked(directory, lock, key, rng, Rollback::Refuse)
+    }
+
+    /// An old file of a profile that went on in this directory, and was exported again, is an old copy.
+    fn check_age(&self, directory: &Path, id: ProfileId, sealer: &Sealer) -> Result<(), Error> {
+        let (_, seen) = Seen::open(&directory.join(SEEN), id)?;
+        let [state_name, _] = names(sealer);
+        let mut state = None;
+        self.read(|name, value| {
+            if name == state_name {
+                state = State::from_bytes(sealer.open(&name, value)?.1.as_bytes());
+            }
+            Ok(())
+        })?;
+        let found = state.ok_or(Error::Damaged("the profile's state"))?.generation;
+        match seen {
+            Some(seen) if seen > found => Err(Error::RolledBack { found, seen }),
+            _ => Ok(()),
+        }
     }
 
     /// Reads all of it: gives each record to `each`, and the profile's id and key back. They are what was written only if this succeeds.
@@ -268,6 +293,11 @@ fn vacate(directory: &Path) -> Result<(), Error> {
     // SQLite removes it. If it could not: in it is nothing, and it would be taken for the new one's.
     let log = directory.join(format!("{DATABASE}-wal"));
     if log.exists() { fs::remove_file(&log).map_err(Error::file(&log)) } else { Ok(()) }
+}
+
+/// Of the records that an export does not take as they are: the profile's state, and the phrase.
+fn names(sealer: &Sealer) -> [Name; 2] {
+    [State::KEY, Phrase::KEY].map(|key| sealer.name(Kind::State.space(sealer), key))
 }
 
 fn header(phrase: &Phrase, salt: &[u8; SALT]) -> Vec<u8> {

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::key::{self, Key, ProfileId, ProfileKey};
 use crate::lock::{Lock, Seen, create_directory, sync_directory};
 use crate::phrase::Phrase;
-use crate::seal::{Name, Sealer, SpaceName};
+use crate::seal::{Sealer, SpaceName};
 use crate::space::{Kind, Log, Order, Table};
 use crate::stored::StoredKeyPackage;
 use crate::transaction::Transaction;
@@ -26,7 +26,7 @@ pub(crate) const DATABASE: &str = "profile.db";
 /// A database that is being made.
 const UNFINISHED: &str = "profile.db.new";
 pub(crate) const LOCK: &str = "lock";
-const SEEN: &str = "seen";
+pub(crate) const SEEN: &str = "seen";
 
 /// Groups, identities, key packages and an application's own records, in a directory that this process alone has open.
 pub struct Profile {
@@ -61,7 +61,7 @@ impl State {
         [self.generation.to_be_bytes(), self.next_order.to_be_bytes()].concat()
     }
 
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (generation, next_order) = bytes.split_first_chunk::<8>()?;
         let next_order = u64::from_be_bytes(next_order.try_into().ok()?);
         Some(Self { generation: u64::from_be_bytes(*generation), next_order })
@@ -242,11 +242,6 @@ impl Profile {
     pub(crate) fn kept_phrase(&self) -> Result<Option<Phrase>, Error> {
         let kept = self.get_in(Kind::State.space(&self.sealer), Phrase::KEY)?;
         Ok(kept.and_then(|kept| Phrase::from_bytes(kept.as_bytes())))
-    }
-
-    /// Where that is kept.
-    pub(crate) fn name_of_phrase(&self) -> Name {
-        self.sealer.name(Kind::State.space(&self.sealer), Phrase::KEY)
     }
 
     /// How many transactions there were. An application that keeps this number elsewhere sees when an old copy of the whole directory

@@ -185,8 +185,14 @@ fn it_comes_back_to_where_it_was() {
     // And goes away again.
     let other = file.with_extension("2");
     let again = Profile::export(&old, &key(), &other, AT, &mut rng(8)).unwrap();
+    let other_phrase = Phrase::parse(&again.phrase().text()).unwrap();
     assert!(matches!(Export::open(&other, &phrase), Err(Error::WrongPhrase)));
-    Export::open(&other, again.phrase()).unwrap();
+    // The first file is an old copy now, and is told before it is put there.
+    again.erase().unwrap();
+    assert!(matches!(import(), Err(Error::RolledBack { .. })));
+    assert!(matches!(import(), Err(Error::RolledBack { .. })));
+    let again = Export::open(&other, &other_phrase).unwrap().import(&old, &key(), &mut rng(3)).unwrap();
+    assert_eq!(content(&again), before);
 }
 
 #[test]
@@ -227,6 +233,18 @@ fn only_the_whole_file_and_its_phrase_make_a_profile() {
     assert!(matches!(open(&new), Err(Error::NotFound(_))));
     fs::write(&changed, &whole).unwrap();
     export.import(&new, &key(), &mut rng(3)).unwrap();
+}
+
+#[test]
+fn one_without_anything_moves_as_well() {
+    let home = tempfile::tempdir().unwrap();
+    let (old, file) = (home.path().join("old"), home.path().join("file"));
+    drop(Profile::create(&old, &key(), &mut rng(0)).unwrap());
+    let exported = export(&old, &file).unwrap();
+    let phrase = Phrase::parse(&exported.phrase().text()).unwrap();
+    exported.erase().unwrap();
+    drop(Export::open(&file, &phrase).unwrap().import(&old, &key(), &mut rng(3)).unwrap());
+    open(&old).unwrap();
 }
 
 #[test]
