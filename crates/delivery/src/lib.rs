@@ -13,6 +13,7 @@ mod frame;
 mod group;
 mod ids;
 mod message;
+#[cfg_attr(not(feature = "testing"), allow(dead_code, reason = "only simulators set one"))]
 mod mutant;
 mod outbox;
 mod queue;
