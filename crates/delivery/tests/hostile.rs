@@ -31,7 +31,7 @@ impl Epochs for Anything {
     }
 
     fn devices(&self, _: &CommitId, home: ServerId) -> Vec<Device> {
-        (home.0 < 4).then(|| Device([home.0 as u8; 32])).into_iter().collect()
+        (home.0 < 4).then_some(Device([home.0 as u8; 32])).into_iter().collect()
     }
 
     fn is_witness(&self, commit: &CommitId, device: &Device) -> bool {
@@ -48,7 +48,7 @@ fn commit(name: &[u8]) -> Commit {
         id: name.into(),
         tag: name.into(),
         committer: Device([name[0] % 4; 32]),
-        is_external: name[0] % 7 == 0,
+        is_external: name[0].is_multiple_of(7),
         servers: (0..4).filter(|server| name[0] >> server & 1 == 1).map(ServerId).collect(),
     }
 }

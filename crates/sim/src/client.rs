@@ -222,14 +222,17 @@ impl Client {
         if !is_member {
             return Ok(());
         }
+        // Whoever came back below it has no need of it, and is provisional until that is final.
+        let is_behind = !self.had.contains(commit);
+        if is_behind && self.joined_by.iter().any(|by| registry.is_ancestor(commit, by)) {
+            return Ok(());
+        }
         // Whoever was added is provisional until its branch is final.
         if self.is_provisional && !self.joined_by.is_empty() {
             let joined = self.joined_by.iter().find(|by| registry.is_ancestor(by, commit)).cloned();
             let Some(joined) = joined else {
-                if !self.joined_by.iter().any(|by| registry.is_ancestor(commit, by)) {
-                    self.is_stranded = true;
-                    self.tree.clear();
-                }
+                self.is_stranded = true;
+                self.tree.clear();
                 return Ok(());
             };
             if !registry.is_ancestor(&joined, &self.finalized) {
