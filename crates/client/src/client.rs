@@ -401,6 +401,13 @@ pub(crate) fn unknown(id: &[u8]) -> Error {
     Error::UnknownGroup(data_encoding::HEXLOWER.encode(id))
 }
 
+/// A parcel of ours need not be taken in. Where nothing was loaded yet ([`Client::load_seen`]), its note is with all others.
+pub(crate) fn saw(seen: &mut BTreeMap<Place, BTreeSet<Name>>, place: Place, name: Name) {
+    if let Some(seen) = seen.get_mut(&place) {
+        seen.insert(name);
+    }
+}
+
 /// Notes that a parcel of no group was taken in.
 pub(crate) fn see_common(tx: &mut Transaction<'_>, name: &Name) -> Result<(), Error> {
     Ok(tx.put(SEEN, &name.0, &[])?)

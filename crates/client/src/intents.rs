@@ -6,7 +6,7 @@ use dmls::{Group, LeafIndex, Member, NewGroupOptions, Time};
 use dmls_store::{Order, Transaction};
 use rand_core::CryptoRng;
 
-use crate::client::{Client, GROUP_NAME, append, group_name, note, unknown};
+use crate::client::{Client, GROUP_NAME, append, group_name, note, saw, unknown};
 use crate::doubt::Began;
 use crate::entry::{Entry, GroupEvent, Message, Note};
 use crate::error::Error;
@@ -288,7 +288,7 @@ impl Client {
             })
         })?;
         *state = new_state;
-        seen.entry(Place::Group(*tag)).or_default().insert(Name::of(&sealed));
+        saw(seen, Place::Group(*tag), Name::of(&sealed));
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use dmls::Time;
 use dmls::framing::Sender;
 use rand_core::CryptoRng;
 
-use crate::client::{Client, group_name, note, unknown};
+use crate::client::{Client, group_name, note, saw, unknown};
 use crate::doubt::DOUBT;
 use crate::entry::{GroupEvent, Note};
 use crate::error::Error;
@@ -246,7 +246,7 @@ impl Client {
                 outbox::post_message(tx, id, *tag, &sent.message).map(drop)
             })
         })?;
-        seen.entry(Place::Group(*tag)).or_default().insert(Name::of(&sent.message));
+        saw(seen, Place::Group(*tag), Name::of(&sent.message));
         Ok(())
     }
 

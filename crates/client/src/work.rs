@@ -11,7 +11,7 @@ use dmls_store::Profile;
 use rand_core::CryptoRng;
 use sha2::{Digest, Sha256};
 
-use crate::client::{Client, group_name, note, unknown};
+use crate::client::{Client, group_name, note, saw, unknown};
 use crate::doubt::{AHEAD, Began};
 use crate::entry::{GroupEvent, Note};
 use crate::error::Error;
@@ -118,7 +118,7 @@ impl Client {
             })
         })?;
         (*state, *changed) = (new_state, true);
-        seen.entry(Place::Group(*tag)).or_default().insert(Name::of(&made.sent.message));
+        saw(seen, Place::Group(*tag), Name::of(&made.sent.message));
         events.extend(told);
         Ok(made.epoch)
     }
