@@ -70,6 +70,7 @@ impl Client {
 
     /// Does what is due in a group. Each part is a step of its own: a crash between them leaves the rest for the next time.
     pub(crate) fn tend(&mut self, id: &[u8], now: Time, rng: &mut dyn CryptoRng) -> Result<(), Error> {
+        self.take_held(id, now)?;
         self.believe_removals(id)?;
         self.note_exclusion(id, now)?;
         self.send_welcomes(id)?;
