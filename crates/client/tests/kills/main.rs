@@ -6,8 +6,8 @@
 //! between the transactions of an undisturbed run; another process goes on with the rest of the script, with other generators. What was gone on
 //! with once, from the same rows in all profiles and the same files in the folders, need not be again.
 //!
-//! By default few of the calls are tried; `DMLS_CRASH_STRIDE=1` tries all. A failure names its call: `DMLS_KILLS_AT=STEP:CALL` tries that one alone,
-//! and says what all processes said.
+//! By default few of the calls are tried; `DMLS_CRASH_STRIDE=1` tries all. A failure names its call: `DMLS_KILLS_AT=STEP:CALL` tries that one
+//! alone, and says what all processes said; `DMLS_KILLS_AT=STEP` tries all of a step.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on fails")]
@@ -129,6 +129,14 @@ struct Point {
     call: usize,
 }
 
+impl Point {
+    /// Whether it is the call, or one of the step, that has this name.
+    fn is_at(&self, name: &str) -> bool {
+        let (step, call) = name.split_once(':').map_or((name, None), |(step, call)| (step, Some(call)));
+        self.number.to_string() == step && call.is_none_or(|call| self.call.to_string() == call)
+    }
+}
+
 fn disturb(how: &[(&str, &str)], default_stride: usize) {
     let Some(library) = library() else { return };
     let reference = reference(library);
@@ -136,7 +144,7 @@ fn disturb(how: &[(&str, &str)], default_stride: usize) {
         |(number, done): (usize, &reference::Done)| (1..=done.calls).map(move |call| Point { number, call });
     let all: Vec<_> = reference.steps.iter().enumerate().flat_map(calls).collect();
     let points: Vec<_> = match std::env::var("DMLS_KILLS_AT") {
-        Ok(at) => all.iter().filter(|point| at == format!("{}:{}", point.number, point.call)).collect(),
+        Ok(at) => all.iter().filter(|point| point.is_at(&at)).step_by(stride(1)).collect(),
         Err(_) => all.iter().step_by(stride(default_stride)).collect(),
     };
     let (next, gone_on) = (AtomicUsize::new(0), Mutex::new(BTreeSet::new()));
