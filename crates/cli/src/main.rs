@@ -61,7 +61,7 @@ impl From<dmls_client::Error> for Failure {
 
 impl From<dmls_store::Error> for Failure {
     fn from(e: dmls_store::Error) -> Self {
-        Self::Failed(e.to_string())
+        Self::Failed(person::explain(&e))
     }
 }
 

@@ -92,6 +92,26 @@ fn who_is_unknown_is_named() {
 }
 
 #[test]
+fn an_old_copy_is_told_with_a_way_on() {
+    let home = home();
+    assert_eq!(dmls(&home, "alice", &[&INIT[..], &["--no-passphrase"]].concat()).0, 0);
+    assert_eq!(dmls(&home, "alice", &["group", "create", "friends"]).0, 0);
+    let (database, copy) = (home.path().join("alice/profile.db"), home.path().join("copy"));
+    fs::copy(&database, &copy).unwrap();
+    assert_eq!(dmls(&home, "alice", &["send", "friends", "hello"]).0, 0);
+    fs::copy(&copy, &database).unwrap();
+    let (code, _, err) = dmls(&home, "alice", &["heads"]);
+    assert!(
+        code == 1 && err.contains("an old copy") && err.contains("`seen`") && err.contains("rejoin"),
+        "{err}"
+    );
+    fs::remove_file(home.path().join("alice/seen")).unwrap();
+    assert_eq!(dmls(&home, "alice", &["sync"]).0, 0);
+    let (code, _, err) = dmls(&home, "alice", &["send", "friends", "hello"]);
+    assert!(code == 1 && err.contains("nothing may be sent here"), "{err}");
+}
+
+#[test]
 fn a_profile_is_open_once() {
     let home = home();
     assert_eq!(dmls(&home, "alice", &[&INIT[..], &["--no-passphrase"]].concat()).0, 0);

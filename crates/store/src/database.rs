@@ -1,7 +1,8 @@
 //! The SQLite file.
 //!
 //! ```text
-//! header  id 1 -> the wrapped key (key.rs)
+//! header  id 1 -> the wrapped key (key.rs), or zeros
+//!         id 2 -> once it was exported: when[8], where to (export.rs)
 //! record  name -> slot
 //! slot    id   -> sealed bytes, or zeros
 //! free    size, slot: those that are zeros
@@ -12,8 +13,9 @@
 //! unallocated part of the page that they come from; `secure_delete` overwrites what is deleted, not those copies. Rows of a rowid
 //! table that are appended and then overwritten at the same length are never balanced.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use dmls::Time;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, params};
 
 use crate::error::{Error, FORMAT};
@@ -30,6 +32,22 @@ const SCHEMA: &str = "
 ";
 
 pub(crate) struct Database(Connection);
+
+/// A profile is somewhere else.
+#[derive(Clone)]
+pub(crate) struct Moved {
+    pub at: Time,
+    /// The file, for people to read.
+    pub to: String,
+    /// Nothing but this is left.
+    pub erased: bool,
+}
+
+impl From<Moved> for Error {
+    fn from(moved: Moved) -> Self {
+        Self::Exported { at: moved.at, to: PathBuf::from(moved.to), erased: moved.erased }
+    }
+}
 
 /// Which of a space's records, in the order of their names.
 pub(crate) struct Scan {
@@ -50,16 +68,21 @@ impl Scan {
 }
 
 impl Database {
-    /// Makes the file at a path where nothing is.
-    pub(crate) fn create(path: &Path, header: &[u8]) -> Result<(), Error> {
-        let mut connection = Connection::open(path)?;
-        let transaction = connection.transaction()?;
+    /// Makes the file at a path where nothing is, with what `fill` puts into it.
+    pub(crate) fn create(
+        path: &Path,
+        header: &[u8],
+        fill: impl FnOnce(&Self) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let database = Self(Connection::open(path)?);
+        let transaction = database.begin()?;
         transaction.execute_batch(SCHEMA)?;
         transaction.execute("INSERT INTO header (id, data) VALUES (1, ?)", [header])?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", FORMAT)?;
+        fill(&database)?;
         transaction.commit()?;
-        connection.close().map_err(|(_, e)| e.into())
+        database.0.close().map_err(|(_, e)| e.into())
     }
 
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
@@ -93,9 +116,46 @@ impl Database {
     }
 
     pub(crate) fn header(&self) -> Result<Vec<u8>, Error> {
-        let header =
-            self.0.query_row("SELECT data FROM header WHERE id = 1", [], |row| row.get(0)).optional()?;
-        header.ok_or(Error::Damaged("the profile's header"))
+        self.header_row(1)?.ok_or(Error::Damaged("the profile's header"))
+    }
+
+    fn header_row(&self, id: i64) -> Result<Option<Vec<u8>>, Error> {
+        let sql = "SELECT data FROM header WHERE id = ?";
+        Ok(self.0.query_row(sql, [id], |row| row.get(0)).optional()?)
+    }
+
+    /// Whether the profile is somewhere else.
+    pub(crate) fn moved(&self) -> Result<Option<Moved>, Error> {
+        let Some(note) = self.header_row(2)? else { return Ok(None) };
+        let (at, to) = note.split_first_chunk().ok_or(Error::Damaged("the profile's header"))?;
+        let (at, to) = (Time(u64::from_be_bytes(*at)), String::from_utf8_lossy(to).into_owned());
+        let erased = self.header()?.iter().all(|byte| *byte == 0);
+        Ok(Some(Moved { at, to, erased }))
+    }
+
+    /// Says that it is.
+    pub(crate) fn set_moved(&self, moved: &Moved) -> Result<(), Error> {
+        let note = [&moved.at.0.to_be_bytes(), moved.to.as_bytes()].concat();
+        self.0.execute("INSERT INTO header (id, data) VALUES (2, ?)", [note])?;
+        Ok(())
+    }
+
+    /// Erases everything but the note of where it is.
+    pub(crate) fn erase(&self) -> Result<(), Error> {
+        let transaction = self.begin()?;
+        transaction.execute_batch(
+            "UPDATE header SET data = zeroblob(length(data)) WHERE id = 1;
+             DELETE FROM record;
+             DELETE FROM slot;
+             DELETE FROM free;",
+        )?;
+        transaction.commit()?;
+        self.checkpoint()?;
+        // The key is gone, and the rest is overwritten. Now for the room that it takes: no harm if that fails.
+        if self.0.execute_batch("VACUUM").is_ok() {
+            self.checkpoint()?;
+        }
+        Ok(())
     }
 
     /// Of the same length as before: it is overwritten where it stands.
@@ -142,6 +202,18 @@ impl Database {
         let limit = i64::try_from(scan.limit).unwrap_or(i64::MAX);
         let mut statement = self.0.prepare_cached(sql)?;
         let mut rows = statement.query(params![scan.from, scan.to, limit])?;
+        while let Some(row) = rows.next()? {
+            let data = row.get_ref(1)?.as_blob().map_err(|_| Error::Damaged("the database"))?;
+            each(Name::from_bytes(row.get(0)?), data)?;
+        }
+        Ok(())
+    }
+
+    /// Gives all records to `each`.
+    pub(crate) fn each(&self, mut each: impl FnMut(Name, &[u8]) -> Result<(), Error>) -> Result<(), Error> {
+        let sql = "SELECT name, data FROM record CROSS JOIN slot ON slot.id = record.slot ORDER BY name";
+        let mut statement = self.0.prepare_cached(sql)?;
+        let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let data = row.get_ref(1)?.as_blob().map_err(|_| Error::Damaged("the database"))?;
             each(Name::from_bytes(row.get(0)?), data)?;

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use dmls::Time;
+
 /// Why the store refused. Unless it is [`Error::Reopen`], nothing has changed.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -32,6 +34,21 @@ pub enum Error {
         /// How many it had.
         seen: u64,
     },
+    /// The profile was exported into a file, and goes on where that is imported. Import it; here, only once what is left is erased.
+    Exported {
+        /// When.
+        at: Time,
+        /// The file, as it was named.
+        to: PathBuf,
+        /// Whether what is left here was erased. Until then [`crate::Profile::export`] gives the phrase again.
+        erased: bool,
+    },
+    /// An exported file is not whole, or was changed. Copy it again from where it was made.
+    DamagedExport(PathBuf),
+    /// The phrase is not that of the file. Look for the one that was shown when it was made.
+    WrongPhrase,
+    /// There is a file where one was to be made. Name another.
+    Occupied(PathBuf),
     /// The profile has no such group. Create or join it.
     UnknownGroup,
     /// The profile has this group already. Delete it first, if it is to be replaced.
@@ -76,6 +93,18 @@ impl fmt::Display for Error {
                 "an old copy of the profile was restored ({found} transactions, {seen} were made): find the newer one, or rejoin \
                  every group"
             ),
+            Self::Exported { to, .. } => {
+                write!(f, "the profile was exported into {}: it goes on where that is imported", to.display())
+            }
+            Self::DamagedExport(path) => {
+                write!(
+                    f,
+                    "{} is not whole, or was changed: copy it again from where it was made",
+                    path.display()
+                )
+            }
+            Self::WrongPhrase => write!(f, "the recovery phrase is that of another file"),
+            Self::Occupied(path) => write!(f, "{} is there already: name another file", path.display()),
             Self::UnknownGroup => write!(f, "the profile has no such group"),
             Self::GroupExists => write!(f, "the profile has this group already"),
             Self::UnknownKeyPackage => {

@@ -60,6 +60,10 @@ impl ProfileKey {
         rng.fill_bytes(&mut key[..]);
         Self(key)
     }
+
+    pub(crate) fn from_bytes(bytes: Zeroizing<[u8; 32]>) -> Self {
+        Self(bytes)
+    }
 }
 
 /// Tells one profile from another, in the clear.

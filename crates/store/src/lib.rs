@@ -96,16 +96,21 @@
 
 mod database;
 mod error;
+mod export;
 mod key;
 mod lock;
+mod phrase;
 mod profile;
 mod seal;
+mod sealed_stream;
 mod space;
 mod stored;
 mod transaction;
 
 pub use error::{DatabaseError, Error};
+pub use export::{Export, Exported};
 pub use key::Key;
+pub use phrase::Phrase;
 pub use profile::{Profile, Records};
 pub use space::{Log, Order, Table};
 pub use stored::{StoredKeyPackage, Use};

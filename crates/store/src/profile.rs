@@ -16,16 +16,17 @@ use crate::database::{Database, Scan};
 use crate::error::Error;
 use crate::key::{self, Key, ProfileId, ProfileKey};
 use crate::lock::{Lock, Seen, create_directory, sync_directory};
+use crate::phrase::Phrase;
 use crate::seal::{Sealer, SpaceName};
 use crate::space::{Kind, Log, Order, Table};
 use crate::stored::StoredKeyPackage;
 use crate::transaction::Transaction;
 
-const DATABASE: &str = "profile.db";
+pub(crate) const DATABASE: &str = "profile.db";
 /// A database that is being made.
 const UNFINISHED: &str = "profile.db.new";
-const LOCK: &str = "lock";
-const SEEN: &str = "seen";
+pub(crate) const LOCK: &str = "lock";
+pub(crate) const SEEN: &str = "seen";
 
 /// Groups, identities, key packages and an application's own records, in a directory that this process alone has open.
 pub struct Profile {
@@ -33,8 +34,8 @@ pub struct Profile {
     pub(crate) database: Database,
     pub(crate) sealer: Sealer,
     pub(crate) state: State,
-    id: ProfileId,
-    key: ProfileKey,
+    pub(crate) id: ProfileId,
+    pub(crate) key: ProfileKey,
     seen: Seen,
     /// Deleted values may still be in the log of the database.
     unerased: bool,
@@ -60,7 +61,7 @@ impl State {
         [self.generation.to_be_bytes(), self.next_order.to_be_bytes()].concat()
     }
 
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (generation, next_order) = bytes.split_first_chunk::<8>()?;
         let next_order = u64::from_be_bytes(next_order.try_into().ok()?);
         Some(Self { generation: u64::from_be_bytes(*generation), next_order })
@@ -72,13 +73,22 @@ impl Profile {
     pub fn create(directory: &Path, key: &Key, rng: &mut dyn CryptoRng) -> Result<Self, Error> {
         create_directory(directory)?;
         let lock = Lock::take(&directory.join(LOCK))?;
-        let path = directory.join(DATABASE);
-        if path.exists() {
+        if directory.join(DATABASE).exists() {
             return Err(Error::Exists(directory.to_owned()));
         }
         let mut id = ProfileId([0; 16]);
         rng.fill_bytes(&mut id.0);
         let header = key::wrap(id, &ProfileKey::generate(rng), key, rng)?;
+        Self::put_in_place(directory, &header, |_| Ok(()))?;
+        Self::open_locked(directory, lock, key, rng, Rollback::Refuse)
+    }
+
+    /// Makes the file, with what `fill` puts into it.
+    pub(crate) fn put_in_place(
+        directory: &Path,
+        header: &[u8],
+        fill: impl FnOnce(&Database) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         // Under another name until it is whole: what a crash leaves behind is no profile, and goes at the next try.
         let unfinished = directory.join(UNFINISHED);
         for name in [UNFINISHED.to_owned(), format!("{UNFINISHED}-journal")] {
@@ -87,10 +97,10 @@ impl Profile {
                 fs::remove_file(&path).map_err(Error::file(&path))?;
             }
         }
-        Database::create(&unfinished, &header)?;
+        Database::create(&unfinished, header, fill)?;
+        let path = directory.join(DATABASE);
         fs::rename(&unfinished, &path).map_err(Error::file(&path))?;
-        sync_directory(directory)?;
-        Self::open_locked(directory, lock, key, rng, Rollback::Refuse)
+        sync_directory(directory)
     }
 
     /// Opens a profile. Finishes the deletions that a crash interrupted.
@@ -110,14 +120,14 @@ impl Profile {
         Self::open_locked(directory, lock, key, rng, Rollback::Accept)
     }
 
-    fn lock(directory: &Path) -> Result<Lock, Error> {
+    pub(crate) fn lock(directory: &Path) -> Result<Lock, Error> {
         if !directory.join(DATABASE).is_file() {
             return Err(Error::NotFound(directory.to_owned()));
         }
         Lock::take(&directory.join(LOCK))
     }
 
-    fn open_locked(
+    pub(crate) fn open_locked(
         directory: &Path,
         lock: Lock,
         key: &Key,
@@ -125,6 +135,21 @@ impl Profile {
         rollback: Rollback,
     ) -> Result<Self, Error> {
         let database = Database::open(&directory.join(DATABASE))?;
+        match database.moved()? {
+            Some(moved) => Err(moved.into()),
+            None => Self::open_database(directory, lock, database, key, rng, rollback),
+        }
+    }
+
+    /// Opens it, whether it has moved or not.
+    pub(crate) fn open_database(
+        directory: &Path,
+        lock: Lock,
+        database: Database,
+        key: &Key,
+        rng: &mut dyn CryptoRng,
+        rollback: Rollback,
+    ) -> Result<Self, Error> {
         let (id, key) = key::unwrap(&database.header()?, key)?;
         let sealer = Sealer::new(&key, rng);
         let (seen, generation) = Seen::open(&directory.join(SEEN), id)?;
@@ -211,6 +236,12 @@ impl Profile {
     pub fn change_key(&mut self, key: &Key, rng: &mut dyn CryptoRng) -> Result<(), Error> {
         let header = key::wrap(self.id, &self.key, key, rng)?;
         self.transaction(|transaction| transaction.set_header(&header))
+    }
+
+    /// The phrase of an export.
+    pub(crate) fn kept_phrase(&self) -> Result<Option<Phrase>, Error> {
+        let kept = self.get_in(Kind::State.space(&self.sealer), Phrase::KEY)?;
+        Ok(kept.and_then(|kept| Phrase::from_bytes(kept.as_bytes())))
     }
 
     /// How many transactions there were. An application that keeps this number elsewhere sees when an old copy of the whole directory
@@ -378,7 +409,7 @@ impl std::fmt::Debug for Profile {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Rollback {
+pub(crate) enum Rollback {
     Refuse,
     Accept,
 }

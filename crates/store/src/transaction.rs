@@ -5,7 +5,9 @@ use std::ops::Deref;
 use dmls::crypto::KeyPackageRef;
 use dmls::{Changes, Identity, OwnKeyPackage, Suite};
 
+use crate::database::Moved;
 use crate::error::Error;
+use crate::phrase::Phrase;
 use crate::profile::{Profile, State};
 use crate::seal::{Name, SpaceName};
 use crate::space::{Kind, Log, Order, Table};
@@ -165,6 +167,13 @@ impl<'p> Transaction<'p> {
     /// Deletes a whole log.
     pub fn clear_log(&mut self, log: Log<'_>) -> Result<(), Error> {
         self.clear(log.space(&self.sealer))
+    }
+
+    /// The profile is somewhere else from now on, where this phrase opens it.
+    pub(crate) fn retire(&mut self, moved: &Moved, phrase: &Phrase) -> Result<(), Error> {
+        let written = self.profile.database.set_moved(moved).map(|()| true);
+        self.note(written)?;
+        self.put_in(Kind::State.space(&self.sealer), Phrase::KEY, phrase.as_bytes())
     }
 
     pub(crate) fn set_header(&mut self, header: &[u8]) -> Result<(), Error> {

@@ -11,7 +11,7 @@
 #![allow(clippy::disallowed_methods, reason = "how long a test runs is decided outside")]
 
 mod common;
-mod interposed;
+mod disturbed;
 mod power;
 mod scenario;
 
@@ -20,18 +20,11 @@ use std::path::Path;
 use std::process::Output;
 use std::sync::OnceLock;
 
+use disturbed::{interposed, library, run_disturbed, scratch, stride};
 use dmls_store::Error;
-use interposed::{interposed, library, process, scratch, stride};
 use scenario::{Batches, World};
 
 type Digest = [u64; 2];
-
-/// Runs the script in a process of its own, in a directory, with calls disturbed.
-fn run_disturbed(library: &Path, directory: &Path, settings: &[(&str, String)]) -> Output {
-    let mut command = process(library, directory);
-    command.envs(settings.iter().map(|(name, value)| (name, value)));
-    command.output().unwrap()
-}
 
 /// The process of `run_disturbed`: no test by itself. When a transaction fails it opens the profiles again, as the error says.
 #[test]

@@ -12,12 +12,15 @@ mod scenario;
 use std::path::{Path, PathBuf};
 
 use common::{key, rng};
-use dmls_store::{Error, Key, Profile};
+use dmls::Time;
+use dmls_store::{Error, Export, Key, Phrase, Profile};
 use scenario::{Batches, World};
 
 /// How many transactions were done: behind the fork, with a commit of Bob's that is not confirmed.
 const DONE: u32 = 17;
 const PASSPHRASE: &str = "correct horse battery staple";
+/// Of the exported file.
+const PHRASE: &str = "Z6CN-GJ1P-9CDD-0M1X-0VHV-1PHE-TP3D-8393";
 /// What the two profiles hold, and Alice's after a change of her key to the passphrase.
 const DIGESTS: [u64; 2] = [8_436_514_468_528_547_157, 7_824_156_837_116_088_171];
 
@@ -60,6 +63,30 @@ fn format_1_opens_and_goes_on() {
     assert!(matches!(Profile::open(&alice, &key(), &mut rng(1)), Err(Error::WrongKindOfKey)));
     assert!(matches!(Profile::open(&alice, &Key::passphrase("no"), &mut rng(1)), Err(Error::WrongKey)));
     let mut profile = Profile::open(&alice, &Key::passphrase(PASSPHRASE), &mut rng(1)).unwrap();
+    profile.change_key(&key(), &mut rng(2)).unwrap();
+    drop(profile);
+    let mut world = World::open(directory.path()).unwrap();
+    assert_eq!((world.done(), world.digest()), (DONE, DIGESTS));
+    world.run(Batches::Whole, |_, _| {}).unwrap();
+    world.check();
+}
+
+/// Bob's, exported and imported, goes on as well. `DMLS_GOLDEN=export` writes the file anew.
+#[test]
+fn a_file_that_format_1_exported_is_imported() {
+    let directory = copy();
+    let bob = directory.path().join("bob");
+    let file = golden("format-1-bob.export");
+    if std::env::var("DMLS_GOLDEN").is_ok_and(|what| what == "export") {
+        let _ = std::fs::remove_file(&file);
+        let exported = Profile::export(&bob, &key(), &file, Time(1_800_000_000), &mut rng(5)).unwrap();
+        println!("phrase: {}", *exported.phrase().text());
+    }
+    std::fs::remove_dir_all(&bob).unwrap();
+    let export = Export::open(&file, &Phrase::parse(PHRASE).unwrap()).unwrap();
+    drop(export.import(&bob, &key(), &mut rng(6)).unwrap());
+    let alice = Key::passphrase(PASSPHRASE);
+    let mut profile = Profile::open(&directory.path().join("alice"), &alice, &mut rng(1)).unwrap();
     profile.change_key(&key(), &mut rng(2)).unwrap();
     drop(profile);
     let mut world = World::open(directory.path()).unwrap();

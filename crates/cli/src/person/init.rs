@@ -1,11 +1,11 @@
 //! `dmls init` and `dmls key-package`.
 
-use std::path::PathBuf;
-
 use dmls_client::{Client, Settings};
+use dmls_store::Profile;
 use serde_json::json;
 
-use super::session::{Session, now, set_folder};
+use super::key::NewKey;
+use super::session::{Session, make_folder, now, set_folder};
 use super::{Options, account};
 use crate::Failure;
 use crate::graph::text::safe;
@@ -15,16 +15,16 @@ use crate::graph::text::safe;
 /// Your key package is published in the folder, so that others can invite you by your name. Invitations are accepted as they
 /// come; with --ask they wait for `dmls group join`.
 ///
-/// The profile is encrypted by a passphrase, which is asked for, or read from --passphrase-file. With --no-passphrase its key lies beside
-/// it in the file `key`: whoever can read your files can read your messages.
+/// The profile is encrypted. On a terminal the keyring of this computer keeps the key, where there is one; else you are asked for a passphrase
+/// (--keyring or --passphrase choose), or it is read from --passphrase-file. With --no-passphrase the key lies beside the profile in the file `key`: whoever can
+/// read your files can read your messages.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// What others call you: up to 64 characters
     #[arg(long)]
     name: String,
-    /// No passphrase: the key lies in a file beside the profile
-    #[arg(long, conflicts_with = "passphrase_file")]
-    no_passphrase: bool,
+    #[command(flatten)]
+    key: NewKey,
     /// Invitations wait for `dmls group join`
     #[arg(long)]
     ask: bool,
@@ -47,21 +47,24 @@ pub fn run(args: &Args, options: &Options) -> Result<(), Failure> {
     let mut settings = Settings::default();
     (settings.ask, settings.patience) = (args.ask, args.patience);
     dmls_client::check_name(&args.name)?;
-    let mut profile = account::create(options, args.no_passphrase)?;
+    let directory = account::vacant(options, false)?;
+    let folder = make_folder(&folder)?;
+    let (mut profile, opener) =
+        account::create(options, &directory, &args.key, |key, rng| Profile::create(&directory, key, rng))?;
     set_folder(&mut profile, &folder)?;
     let client = Client::create(profile, &args.name, settings, &mut rand::rng())?;
     let options = Options { folder: None, ..options.clone() };
     let mut session = Session::with(client, &options)?;
     session.begin()?;
     let (name, fingerprint) = (session.client.name(), session.client.fingerprint());
-    let directory: PathBuf = account::directory(&options)?;
     session.say(
         &format!(
-            "You are {} in {}.\nYour fingerprint, for others to compare: {fingerprint}",
+            "You are {} in {}.\n{}\nYour fingerprint, for others to compare: {fingerprint}",
             safe(&name),
             safe(&directory.display().to_string()),
+            opener.sentence(),
         ),
-        || json!({ "name": name, "fingerprint": fingerprint.to_string(), "profile": directory.display().to_string() }),
+        || json!({ "name": name, "fingerprint": fingerprint.to_string(), "profile": directory.display().to_string(), "key": opener.name() }),
     )
 }
 

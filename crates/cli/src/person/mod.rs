@@ -2,9 +2,9 @@
 //!
 //! | | |
 //! |---|---|
-//! | `account.rs` | where the profile is, and what opens it |
+//! | `account.rs`, `key.rs`, `keyring.rs` | where the profile is, what opens it, and where the operating system keeps that |
 //! | `session.rs` | a client with its folder, for the length of a command |
-//! | `init.rs`, `group.rs`, `talk.rs`, `chat.rs`, `contacts.rs`, `state.rs`, `folder.rs` | the commands |
+//! | `init.rs`, `group.rs`, `talk.rs`, `chat.rs`, `contacts.rs`, `state.rs`, `folder.rs`, `settings.rs`, `moving.rs` | the commands |
 
 mod account;
 mod chat;
@@ -12,7 +12,15 @@ mod contacts;
 mod folder;
 mod group;
 mod init;
+mod key;
+#[cfg(feature = "keyring")]
+mod keyring;
+#[cfg(not(feature = "keyring"))]
+#[path = "no_keyring.rs"]
+mod keyring;
+mod moving;
 mod session;
+mod settings;
 mod state;
 mod talk;
 
@@ -21,6 +29,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use crate::Failure;
+use crate::graph::text::safe;
 
 /// What every command of a person takes.
 #[derive(clap::Args, Debug, Clone)]
@@ -61,6 +70,9 @@ pub enum Command {
     Contacts(contacts::Args),
     Exposure(state::ExposureArgs),
     Doctor(state::DoctorArgs),
+    Settings(settings::Args),
+    Export(moving::ExportArgs),
+    Import(moving::ImportArgs),
     #[command(subcommand)]
     Folder(folder::Command),
 }
@@ -79,6 +91,36 @@ pub fn run(command: &Command, options: &Options) -> Result<(), Failure> {
         Command::Contacts(args) => contacts::run(args, options),
         Command::Exposure(args) => state::exposure(args, options),
         Command::Doctor(args) => state::doctor(args, options),
+        Command::Settings(args) => settings::run(args, options),
+        Command::Export(args) => moving::export(args, options),
+        Command::Import(args) => moving::import(args, options),
         Command::Folder(command) => folder::run(command, options),
+    }
+}
+
+/// What the store says, with the commands that help.
+pub fn explain(e: &dmls_store::Error) -> String {
+    match e {
+        dmls_store::Error::Exported { at, to, erased } => {
+            let to = to.display().to_string();
+            let to = safe(&to);
+            let when = talk::time(*at);
+            let way = match erased {
+                false => {
+                    format!(
+                        "`dmls export {to}` shows the recovery phrase again, and erases what is left here"
+                    )
+                }
+                true => "if it goes on nowhere else, the same brings it back here".to_owned(),
+            };
+            format!(
+                "this profile was exported into {to} ({when}): it goes on where `dmls import` has opened that file; {way}"
+            )
+        }
+        dmls_store::Error::RolledBack { found, seen } => format!(
+            "an old copy of this profile was restored ({found} transactions, {seen} were made): find the newer one; if it is lost, \
+             delete the file `seen` beside it, then `dmls sync`, and `dmls group rejoin` for each group before you send anything"
+        ),
+        other => other.to_string(),
     }
 }

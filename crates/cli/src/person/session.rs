@@ -171,15 +171,19 @@ pub fn folder_of(profile: &Profile) -> Result<PathBuf, Failure> {
         .ok_or_else(|| Failure::Failed("this profile has no folder: name one with --folder".into()))
 }
 
-/// Makes the folder, unless somebody has, and keeps its place.
-pub fn set_folder(profile: &mut Profile, path: &Path) -> Result<(), Failure> {
+/// Makes the folder, unless somebody has, and says its place.
+pub fn make_folder(path: &Path) -> Result<String, Failure> {
     let path = std::path::absolute(path).map_err(|e| Failure::Failed(format!("{}: {e}", path.display())))?;
     Folder::create(&path, MAX_PARCEL).map_err(|e| Failure::Failed(e.to_string()))?;
     let text = path
         .to_str()
         .ok_or_else(|| Failure::Failed("the folder's path is not UTF-8: choose another".into()))?;
-    profile.transaction(|tx| tx.put(CLI, FOLDER, text.as_bytes()))?;
-    Ok(())
+    Ok(text.to_owned())
+}
+
+/// Keeps the place of the folder.
+pub fn set_folder(profile: &mut Profile, place: &str) -> Result<(), Failure> {
+    Ok(profile.transaction(|tx| tx.put(CLI, FOLDER, place.as_bytes()))?)
 }
 
 /// Seconds since 1970.

@@ -13,8 +13,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on fails")]
 #![allow(clippy::disallowed_methods, reason = "a process of a test is told by its environment what to do")]
 
-#[path = "../../../store/tests/interposed/mod.rs"]
-mod interposed;
+#[path = "../../../store/tests/disturbed/mod.rs"]
+mod disturbed;
 mod judge;
 mod left;
 #[path = "../../../store/tests/power/mod.rs"]
@@ -31,13 +31,13 @@ use std::process::Output;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
-use interposed::{library, scratch, stride};
+use disturbed::{library, run_disturbed, scratch, stride};
 use judge::judge;
 use left::State;
 use reference::{Reference, actors};
 use script::{Deed, script};
 
-/// Runs steps of the script in a process of its own.
+/// Runs steps of the script in a process of its own; undisturbed without a library.
 fn run(
     library: Option<&Path>,
     directory: &Path,
@@ -45,14 +45,11 @@ fn run(
     attempt: u64,
     settings: &[(&str, String)],
 ) -> Output {
-    let mut command = interposed::process(library.unwrap_or(Path::new("")), directory);
-    if library.is_none() {
-        command.env_remove("LD_PRELOAD");
-    }
-    let steps = [("FROM", from as u64), ("TO", to as u64), ("ATTEMPT", attempt)];
-    command.envs(steps.map(|(name, value)| (format!("DMLS_KILLS_{name}"), value.to_string())));
-    command.envs(settings.iter().map(|(name, value)| (name, value)));
-    command.output().unwrap()
+    let steps =
+        [("DMLS_KILLS_FROM", from as u64), ("DMLS_KILLS_TO", to as u64), ("DMLS_KILLS_ATTEMPT", attempt)];
+    let mut all = steps.map(|(name, value)| (name, value.to_string())).to_vec();
+    all.extend_from_slice(settings);
+    run_disturbed(library.unwrap_or(Path::new("")), directory, &all)
 }
 
 /// The process of `run`: no test by itself.

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
-use crate::interposed::{interposed, scratch};
+use crate::disturbed::{interposed, scratch};
 use crate::left::{self, State};
 use crate::power::{self, Call};
 use crate::script::{Deed, PEOPLE, Step, script};

@@ -1,6 +1,4 @@
-//! Processes between which and their files `interpose.c` stands: for the tests of the store and of the client.
-
-#![allow(clippy::disallowed_methods, reason = "how long a test runs is decided outside")]
+//! Processes of a test that `interpose.c` disturbs: it stands between them and their files. For the tests of the store and of the client.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -35,15 +33,16 @@ pub fn library() -> Option<&'static Path> {
     library.as_ref().map(|(_, library)| library.as_path())
 }
 
-/// The test `the_process` of this executable, in a process of its own: what it does to files in a directory is disturbed.
-pub fn process(library: &Path, directory: &Path) -> Command {
+/// Runs the script in a process of its own, in a directory, with calls disturbed.
+pub fn run_disturbed(library: &Path, directory: &Path, settings: &[(&str, String)]) -> Output {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "the_process", "--nocapture", "--test-threads=1"]);
     command.env("LD_PRELOAD", library).env("INTERPOSE_DIR", directory).env("DMLS_CRASH_DIRECTORY", directory);
-    command
+    command.envs(settings.iter().map(|(name, value)| (name, value)));
+    command.output().unwrap()
 }
 
-/// How many calls a process made, if it came to an end.
+/// How many calls the process made, if it came to an end.
 pub fn interposed(output: &Output) -> usize {
     let errors = String::from_utf8_lossy(&output.stderr);
     let line = errors.lines().find_map(|line| line.strip_prefix("interposed "));

@@ -1,0 +1,55 @@
+//! What goes from server to server.
+
+use crate::codec::{record, variants};
+use crate::ids::{GroupName, Incarnation, ServerId};
+use crate::message::{Message, Parcel};
+
+/// A frame. The pipe says who sent it; what is for an older incarnation, or from one, is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Who sends.
+    pub from: ServerId,
+    /// Which incarnation of it.
+    pub incarnation: Incarnation,
+    /// For which incarnation of the receiver, as far as the sender knows.
+    pub to: Incarnation,
+    /// What.
+    pub content: Content,
+}
+
+record!(Frame { from, incarnation, to, content });
+
+/// What is in a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Only who is there.
+    Hello,
+    /// Now or never.
+    Message {
+        /// Of which group.
+        group: GroupName,
+        /// What.
+        message: Message,
+    },
+    /// A row of the outbox.
+    Parcel {
+        /// Its number.
+        number: u64,
+        /// Of which group.
+        group: GroupName,
+        /// What.
+        parcel: Parcel,
+    },
+    /// A row of the outbox has arrived.
+    Received {
+        /// Its number.
+        number: u64,
+    },
+}
+
+variants!(Content {
+    1 => Hello,
+    2 => Message { group, message },
+    3 => Parcel { number, group, parcel },
+    4 => Received { number },
+});

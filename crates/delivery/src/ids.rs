@@ -1,0 +1,63 @@
+//! What servers, their ballots and their devices are called.
+
+use std::fmt;
+
+use crate::codec::{bytes32, newtype, record};
+
+newtype! {
+    /// A server, by its number in the roster (federation.md s3). Where a tie must be broken the lower one is ahead.
+    pub struct ServerId(u32);
+}
+
+newtype! {
+    /// How often a server came back from a backup. Messages of older incarnations are refused.
+    pub struct Incarnation(u64);
+}
+
+bytes32! {
+    /// A device: a leaf of a group, and a queue at its home server.
+    pub struct Device;
+}
+
+bytes32! {
+    /// A group: the hash of its id and its first GroupInfo. Two servers may invent one group id.
+    pub struct GroupName;
+}
+
+bytes32! {
+    /// A message of an application. Whoever sends one again gives it the same name.
+    pub struct MessageName;
+}
+
+/// A ballot of one group: the higher number is higher, of equal numbers the one of the higher server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ballot {
+    /// Counts from 1.
+    pub number: u64,
+    /// Who leads it.
+    pub leader: ServerId,
+}
+
+record!(Ballot { number, leader });
+
+impl Ballot {
+    /// Below all ballots: what was promised at first.
+    pub(crate) const NONE: Self = Self { number: 0, leader: ServerId(0) };
+}
+
+impl fmt::Display for Ballot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.number, self.leader.0)
+    }
+}
+
+/// Milliseconds on a clock that only goes forward; from what moment on is the caller's affair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Millis(pub u64);
+
+impl Millis {
+    /// So much later.
+    pub fn after(self, milliseconds: u64) -> Self {
+        Self(self.0.saturating_add(milliseconds))
+    }
+}

@@ -1,0 +1,32 @@
+//! The delivery service of decentralized MLS (draft s6.1) as a state machine.
+//!
+//! Servers queue messages for their devices, and agree on the order of commits with all servers that they reach. Where the network
+//! breaks each side goes on by itself; when it heals, the higher confirmation tag decides, and what all have voted for is final.
+//!
+//! [`Server`] has no clock, no network and no disk: [`Server::handle`] takes an [`Input`] and gives [`Effects`], which let frames out only after what
+//! they promise was written. Trees and signatures are behind [`Epochs`].
+
+mod codec;
+mod commit;
+mod effects;
+mod frame;
+mod group;
+mod ids;
+mod message;
+#[cfg_attr(not(feature = "testing"), allow(dead_code, reason = "only simulators set one"))]
+mod mutant;
+mod outbox;
+mod queue;
+mod records;
+mod server;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use commit::{Body, Commit, Epochs, Invalid};
+pub use effects::{Alarm, Effects, Sendable};
+pub use frame::{Content, Frame};
+pub use group::{Damaged, Refused};
+pub use ids::{Ballot, Device, GroupName, Incarnation, MessageName, Millis, ServerId};
+pub use message::{Candidate, Digest, Item, Message, Parcel, Testimony, Verdict};
+pub use records::{Kept, Writes};
+pub use server::{Input, Server, Status};

@@ -1,0 +1,441 @@
+//! A server: its groups, its outboxes, its devices' queues. One call takes one input and gives what follows from it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use dmls::CommitId;
+
+use crate::codec::record;
+use crate::commit::{Body, Commit, Epochs};
+use crate::effects::{Alarm, Effects};
+use crate::frame::{Content, Frame};
+use crate::group::{Damaged, Group, Refused, Turn};
+use crate::ids::{Device, GroupName, Incarnation, MessageName, Millis, ServerId};
+use crate::message::{Item, Verdict};
+use crate::mutant::Mutant;
+use crate::outbox::{Outboxes, Row};
+use crate::queue::{Queued, Queues};
+use crate::records::{Kept, Only, Writer, key, read};
+
+const INCARNATION: u8 = b'i';
+const PEER: u8 = b'p';
+const GROUP: u8 = b'g';
+
+/// What happens to a server.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A frame of another server.
+    Frame(Frame),
+    /// The link to a peer has room: its outbox may go on.
+    Ship(ServerId),
+    /// It is time to run a ballot of a group.
+    Start(GroupName),
+    /// It is time to ask again after a restore.
+    GoOnRecovering(GroupName),
+    /// A device submits a commit.
+    Submit {
+        /// In which group.
+        group: GroupName,
+        /// Who.
+        device: Device,
+        /// What.
+        body: Body,
+    },
+    /// A device says whether it could process a commit.
+    Testify {
+        /// In which group.
+        group: GroupName,
+        /// Who.
+        device: Device,
+        /// Which commit.
+        commit: CommitId,
+        /// Whether.
+        verdict: Verdict,
+    },
+    /// A device sends a message of an application.
+    Post {
+        /// In which group.
+        group: GroupName,
+        /// Who.
+        device: Device,
+        /// The message's name.
+        message: MessageName,
+        /// The epoch in which it was encrypted.
+        epoch: CommitId,
+        /// The message.
+        bytes: Vec<u8>,
+    },
+    /// A device that met a new incarnation of its server gives it what it holds.
+    Teach {
+        /// In which group.
+        group: GroupName,
+        /// Certified commits, parents first.
+        bodies: Vec<Body>,
+        /// The last that is final.
+        finalized: Option<CommitId>,
+    },
+    /// A device has taken in its queue up to a number.
+    Acknowledge {
+        /// Who.
+        device: Device,
+        /// Up to where.
+        up_to: u64,
+    },
+}
+
+/// What is known of another server.
+#[derive(Clone, Copy, Debug)]
+struct Peer {
+    incarnation: Incarnation,
+    /// The last row of its outbox that came.
+    received: u64,
+}
+
+record!(Peer { incarnation, received });
+
+struct Entry {
+    group: Group,
+    epochs: Box<dyn Epochs>,
+    /// Of its records.
+    prefix: Vec<u8>,
+}
+
+/// One server of a federation.
+pub struct Server {
+    me: ServerId,
+    incarnation: Incarnation,
+    mutant: Option<Mutant>,
+    peers: BTreeMap<ServerId, Peer>,
+    groups: BTreeMap<GroupName, Entry>,
+    outboxes: Outboxes,
+    queues: Queues,
+    view: BTreeSet<ServerId>,
+    online: BTreeSet<Device>,
+}
+
+impl Server {
+    /// A server without groups, or with what it has kept: `groups` are those of whose records are there, each with its first commit.
+    pub fn load(
+        me: ServerId,
+        kept: &Kept,
+        groups: Vec<(GroupName, Commit, Box<dyn Epochs>)>,
+    ) -> Result<Self, Damaged> {
+        Self::with_mutant(me, kept, groups, None)
+    }
+
+    pub(crate) fn with_mutant(
+        me: ServerId,
+        kept: &Kept,
+        groups: Vec<(GroupName, Commit, Box<dyn Epochs>)>,
+        mutant: Option<Mutant>,
+    ) -> Result<Self, Damaged> {
+        let incarnation = read::<Only, Incarnation>(kept, &[], INCARNATION)?;
+        let mut server = Self {
+            me,
+            incarnation: incarnation.first().map_or(Incarnation(0), |(_, incarnation)| *incarnation),
+            mutant,
+            peers: read(kept, &[], PEER)?.into_iter().collect(),
+            groups: BTreeMap::new(),
+            outboxes: Outboxes::load(kept)?,
+            queues: Queues::load(kept)?,
+            view: BTreeSet::from([me]),
+            online: BTreeSet::new(),
+        };
+        for (name, genesis, mut epochs) in groups {
+            let prefix = key(GROUP, &name);
+            let group = Group::load(me, genesis, mutant, kept, &prefix, &mut *epochs)?;
+            server.groups.insert(name, Entry { group, epochs, prefix });
+        }
+        Ok(server)
+    }
+
+    /// The next incarnation: the records come from a backup. Asks the others what it has forgotten.
+    pub fn restore(&mut self, now: Millis) -> Effects {
+        self.incarnation = Incarnation(self.incarnation.0 + 1);
+        let mut effects = Effects::default();
+        self.writer(&mut effects).put(INCARNATION, &Only, &self.incarnation);
+        let names: Vec<_> = self.groups.keys().copied().collect();
+        for name in names {
+            let _ = self.in_group(&name, now, &mut effects, |group, turn| {
+                group.restore(turn);
+                Ok(())
+            });
+        }
+        effects
+    }
+
+    /// Takes part in a group from its beginning.
+    pub fn create(
+        &mut self,
+        name: GroupName,
+        genesis: Commit,
+        epochs: Box<dyn Epochs>,
+        now: Millis,
+    ) -> Effects {
+        let mut effects = Effects::default();
+        let (mut epochs, prefix) = (epochs, key(GROUP, &name));
+        let group = {
+            let mut turn = turn(&mut *epochs, now, &self.view, &self.online, &prefix, &mut effects);
+            Group::create(self.me, genesis, self.mutant, &mut turn)
+        };
+        self.groups.insert(name, Entry { group, epochs, prefix });
+        effects
+    }
+
+    /// Which servers can be reached now.
+    pub fn set_view(&mut self, mut view: BTreeSet<ServerId>) {
+        view.insert(self.me);
+        self.view = view;
+    }
+
+    /// Which devices are connected now.
+    pub fn set_online(&mut self, online: BTreeSet<Device>) {
+        self.online = online;
+    }
+
+    /// Takes an input. What a device brings may be refused; then nothing has changed.
+    pub fn handle(&mut self, input: Input, now: Millis) -> Result<Effects, Refused> {
+        let mut effects = Effects::default();
+        let out = &mut effects;
+        match input {
+            Input::Frame(frame) => self.on_frame(frame, now, out),
+            Input::Ship(peer) => self.ship(peer, out),
+            Input::Start(group) => self.in_group(&group, now, out, |group, turn| {
+                group.start(turn);
+                Ok(())
+            })?,
+            Input::GoOnRecovering(group) => self.in_group(&group, now, out, |group, turn| {
+                group.go_on_recovering(turn);
+                Ok(())
+            })?,
+            Input::Submit { group, device, body } => {
+                self.in_group(&group, now, out, |group, turn| group.submit(device, body, turn).map(|_| ()))?;
+            }
+            Input::Testify { group, device, commit, verdict } => {
+                self.in_group(&group, now, out, |group, turn| {
+                    group.testify(device, &commit, verdict, turn).map(|_| ())
+                })?;
+            }
+            Input::Post { group, device, message, epoch, bytes } => {
+                self.in_group(&group, now, out, |group, turn| {
+                    group.post(device, message, &epoch, &bytes, turn)
+                })?;
+            }
+            Input::Teach { group, bodies, finalized } => self.in_group(&group, now, out, |group, turn| {
+                group.teach(bodies, finalized.as_ref(), turn);
+                Ok(())
+            })?,
+            Input::Acknowledge { device, up_to } => {
+                self.queues.acknowledge(device, up_to, &mut Writer::new(&[], &mut out.writes));
+            }
+        }
+        Ok(effects)
+    }
+
+    fn writer<'a>(&self, effects: &'a mut Effects) -> Writer<'a> {
+        Writer::new(&[], &mut effects.writes)
+    }
+
+    fn on_frame(&mut self, frame: Frame, now: Millis, out: &mut Effects) {
+        let Frame { from, incarnation, to, content } = frame;
+        let peer = self.peers.entry(from).or_insert(Peer { incarnation, received: 0 });
+        let is_new = peer.incarnation < incarnation;
+        if is_new {
+            *peer = Peer { incarnation, received: 0 };
+            Writer::new(&[], &mut out.writes).put(PEER, &from, peer);
+        }
+        let is_old = incarnation < peer.incarnation || to < self.incarnation;
+        if is_old && self.mutant != Some(Mutant::OldIncarnation) {
+            // It does not know that we, or it, came back.
+            if to < self.incarnation {
+                self.send(from, Content::Hello, out);
+            }
+            return;
+        }
+        match content {
+            Content::Hello => {}
+            Content::Message { group, message } => {
+                let _ = self.in_group(&group, now, out, |group, turn| {
+                    group.handle(from, message, turn);
+                    Ok(())
+                });
+            }
+            Content::Parcel { number, group, parcel } => {
+                let mut is_taken = number <= self.peers[&from].received;
+                if !is_taken {
+                    let _ = self.in_group(&group, now, out, |group, turn| {
+                        is_taken = group.receive(from, &parcel, turn);
+                        Ok(())
+                    });
+                }
+                if is_taken {
+                    self.on_received(from, number, out);
+                }
+            }
+            Content::Received { number } => {
+                self.outboxes.acknowledge(from, number, &mut Writer::new(&[], &mut out.writes));
+            }
+        }
+    }
+
+    fn on_received(&mut self, from: ServerId, number: u64, out: &mut Effects) {
+        if let Some(peer) = self.peers.get_mut(&from).filter(|peer| peer.received < number) {
+            peer.received = number;
+            Writer::new(&[], &mut out.writes).put(PEER, &from, peer);
+        }
+        self.send(from, Content::Received { number }, out);
+    }
+
+    fn send(&self, to: ServerId, content: Content, out: &mut Effects) {
+        let peer = self.peers.get(&to).map_or(Incarnation(0), |peer| peer.incarnation);
+        let frame = Frame { from: self.me, incarnation: self.incarnation, to: peer, content };
+        out.frames.push((to, frame));
+    }
+
+    fn ship(&mut self, peer: ServerId, out: &mut Effects) {
+        let Some((number, row)) = self.outboxes.first(peer) else { return };
+        let Row { group, parcel } = row.clone();
+        self.send(peer, Content::Parcel { number, group, parcel }, out);
+        if self.mutant == Some(Mutant::LossyOutbox) {
+            self.outboxes.acknowledge(peer, number, &mut Writer::new(&[], &mut out.writes));
+        }
+    }
+
+    /// One turn of a group; what it gives goes to the outboxes, the queues, and the wire. A group that is not here takes nothing.
+    fn in_group(
+        &mut self,
+        name: &GroupName,
+        now: Millis,
+        out: &mut Effects,
+        take: impl FnOnce(&mut Group, &mut Turn<'_>) -> Result<(), Refused>,
+    ) -> Result<(), Refused> {
+        let Some(Entry { group, epochs, prefix }) = self.groups.get_mut(name) else {
+            return Err(Refused::UnknownEpoch);
+        };
+        let was_recovering = group.is_recovering();
+        let mut turn = turn(&mut **epochs, now, &self.view, &self.online, prefix, out);
+        take(group, &mut turn)?;
+        group.take_own(&mut turn);
+        let is_back = was_recovering && !group.is_recovering();
+        if is_back {
+            turn.queue.clear();
+            group.refill(&mut turn);
+        }
+        let Turn { sends, outbox, queue, forked, .. } = turn;
+        let mut writer = Writer::new(&[], &mut out.writes);
+        if is_back {
+            self.queues.clear(name, &mut writer);
+        }
+        for (peer, parcel) in outbox {
+            self.outboxes.push(peer, Row { group: *name, parcel }, &mut writer);
+        }
+        for (device, item) in queue {
+            self.queues.push(device, Queued { group: *name, item }, &mut writer);
+        }
+        out.alarms.extend(forked.map(Alarm::FinalFork));
+        for (to, message) in sends {
+            self.send(to, Content::Message { group: *name, message }, out);
+        }
+        Ok(())
+    }
+
+    /// Who this is.
+    pub fn id(&self) -> ServerId {
+        self.me
+    }
+
+    /// How often it came back from a backup.
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// What waits for a device, in order, from the number after the last that it acknowledged. Nothing while the server recovers.
+    pub fn queue(&self, device: &Device) -> impl Iterator<Item = (u64, &Item)> {
+        let is_recovering = self.groups.values().any(|entry| entry.group.is_recovering());
+        let waiting = (!is_recovering).then(|| self.queues.waiting(device));
+        waiting.into_iter().flatten().map(|(number, queued)| (number, &queued.item))
+    }
+
+    /// Whether rows wait for a peer.
+    pub fn has_mail(&self, peer: ServerId) -> bool {
+        self.outboxes.first(peer).is_some()
+    }
+
+    /// How many rows wait in all outboxes.
+    pub fn outbox_len(&self) -> usize {
+        self.outboxes.len()
+    }
+
+    /// A group, as an operator sees it.
+    pub fn group(&self, name: &GroupName) -> Option<Status<'_>> {
+        self.groups.get(name).map(|entry| Status { entry })
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("me", &self.me)
+            .field("incarnation", &self.incarnation)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a group stands at a server.
+pub struct Status<'a> {
+    entry: &'a Entry,
+}
+
+impl Status<'_> {
+    /// The head.
+    pub fn head(&self) -> CommitId {
+        self.entry.group.head(&*self.entry.epochs)
+    }
+
+    /// The last final commit.
+    pub fn finalized(&self) -> &CommitId {
+        self.entry.group.finalized()
+    }
+
+    /// No message of an older epoch is under way.
+    pub fn flushed(&self) -> &CommitId {
+        self.entry.group.flushed()
+    }
+
+    /// Whether it waits for others after a restore.
+    pub fn is_recovering(&self) -> bool {
+        self.entry.group.is_recovering()
+    }
+
+    /// Whether a ballot of this server is under way.
+    pub fn is_busy(&self) -> bool {
+        self.entry.group.is_busy()
+    }
+
+    /// Certified commits, in no order.
+    pub fn certified(&self) -> impl Iterator<Item = &CommitId> {
+        self.entry.group.certified()
+    }
+}
+
+fn turn<'a>(
+    epochs: &'a mut dyn Epochs,
+    now: Millis,
+    view: &'a BTreeSet<ServerId>,
+    online: &'a BTreeSet<Device>,
+    prefix: &'a [u8],
+    effects: &'a mut Effects,
+) -> Turn<'a> {
+    Turn {
+        epochs,
+        now,
+        view,
+        online,
+        prefix,
+        writes: &mut effects.writes,
+        sends: Vec::new(),
+        outbox: Vec::new(),
+        queue: Vec::new(),
+        forked: None,
+    }
+}

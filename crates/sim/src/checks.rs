@@ -1,0 +1,179 @@
+//! What must hold when a world has been mended (federation.md s4.1).
+
+use std::collections::BTreeSet;
+
+use dmls::CommitId;
+
+use crate::registry::Person;
+use crate::world::{Step, Violation, World};
+
+/// The last final commit of the world.
+fn last_final(world: &World) -> CommitId {
+    let registry = world.registry.borrow();
+    let last = world.finals.iter().max_by_key(|id| registry.path(id).len());
+    last.cloned().unwrap_or_else(|| world.genesis.clone())
+}
+
+/// Whether a client must come back by an external commit.
+pub fn has_lost_the_way(world: &World, person: Person) -> bool {
+    let client = &world.clients[person];
+    if client.nature.is_evil {
+        return false;
+    }
+    let is_off = world.status(world.home(person)).is_some_and(|status| !client.tree.contains(&status.head()));
+    client.is_stranded || client.is_lost || client.is_provisional && !client.had.is_empty() && is_off
+}
+
+/// An honest member that is on the head of servers which have members there.
+pub fn who_can_commit(world: &World) -> Option<Person> {
+    let registry = world.registry.borrow();
+    (0..world.clients.len()).find(|person| {
+        let home = world.home(*person);
+        let Some(head) = world.status(home).map(|status| status.head()) else { return false };
+        world.clients[*person].is_sound()
+            && registry.get(&head).members.contains(person)
+            && world.works_at(*person).is_some_and(|epoch| registry.get(&epoch).members.contains(person))
+    })
+}
+
+/// All of them.
+pub fn all(world: &mut World) -> Step {
+    let (finals, commits) = (world.finals.len() as u64, certified(world).len() as u64);
+    *world.rare.entry("final").or_default() += finals - 1;
+    *world.rare.entry("certified").or_default() += commits - 1;
+    one_chain(world)?;
+    highest_tags(world)?;
+    no_fork_without_split(world)?;
+    if !is_outvoted(world) {
+        members(world)?;
+        servers(world)?;
+    }
+    messages(world)
+}
+
+/// J1, once more over everything.
+fn one_chain(world: &World) -> Step {
+    let registry = world.registry.borrow();
+    let last = last_final(world);
+    let is_chain = world.finals.iter().all(|id| registry.is_ancestor(id, &last));
+    if is_chain { Ok(()) } else { Err(Violation::FinalFork) }
+}
+
+/// What some server has certified.
+fn certified(world: &World) -> BTreeSet<CommitId> {
+    let all = (0..world.machines.len()).filter_map(|server| world.status(server));
+    all.flat_map(|status| status.certified().cloned().collect::<Vec<_>>()).collect()
+}
+
+/// J2, where nothing was blocked and no server forgot anything.
+fn highest_tags(world: &World) -> Step {
+    let registry = world.registry.borrow();
+    let is_plain = world.clients.iter().all(|client| client.said.iter().all(|(_, is_ok)| *is_ok));
+    if !is_plain || world.rare.contains_key("backup restored") {
+        return Ok(());
+    }
+    let certified = certified(world);
+    let last = last_final(world);
+    for id in registry.path(&last) {
+        let made = registry.get(&id);
+        let siblings = certified.iter().map(|other| (other, registry.get(other)));
+        let mut siblings =
+            siblings.filter(|(_, other)| other.parent.is_some() && other.parent == made.parent);
+        if siblings.any(|(other, sibling)| (sibling.tag, other) > (made.tag, &id)) {
+            return Err(Violation::FinalIsNotHighest);
+        }
+    }
+    Ok(())
+}
+
+/// J4.
+fn no_fork_without_split(world: &mut World) -> Step {
+    let certified = certified(world);
+    let registry = world.registry.borrow();
+    let parents: Vec<_> = certified.iter().filter_map(|id| registry.get(id).parent.clone()).collect();
+    let forks = parents.len() - parents.iter().collect::<BTreeSet<_>>().len();
+    drop(registry);
+    if forks > 0 {
+        world.count("fork");
+    }
+    let was_quiet = !world.split_ever && !world.config.splits && world.config.wrong_views == 0;
+    if forks > 0 && was_quiet { Err(Violation::ForkWithoutSplit) } else { Ok(()) }
+}
+
+fn honest_at(world: &World, epoch: &CommitId) -> Vec<Person> {
+    let members = world.registry.borrow().get(epoch).members.clone();
+    members
+        .into_iter()
+        .filter(|person| !world.clients[*person].nature.is_evil && !world.clients[*person].is_lost)
+        .collect()
+}
+
+/// Where as many members lie as tell the truth nothing can be promised (federation.md s4.2).
+fn is_outvoted(world: &World) -> bool {
+    let last = last_final(world);
+    let members = world.registry.borrow().get(&last).members.clone();
+    let evil = members.iter().filter(|person| world.clients[**person].nature.is_evil).count();
+    let sound = world.sound_before.intersection(&members).count();
+    evil > 0
+        && (world.config.says_failed && sound <= evil
+            || world.config.colludes && honest_at(world, &last).len() <= evil)
+}
+
+/// Every honest member is on the final chain, and the group goes on.
+fn members(world: &World) -> Step {
+    let last = last_final(world);
+    let honest = honest_at(world, &last);
+    let is_in = |person: &Person| {
+        let client = &world.clients[*person];
+        client.finalized == last && client.tree.contains(&last)
+    };
+    if !honest.is_empty() && !honest.iter().any(is_in) {
+        return Err(Violation::Bricked);
+    }
+    if !honest.iter().all(is_in) {
+        return Err(Violation::MemberLeftBehind);
+    }
+    if who_can_commit(world).is_some() && !world.went_on { Err(Violation::CannotGoOn) } else { Ok(()) }
+}
+
+/// J3: one head, and it is final; nothing is kept any more.
+fn servers(world: &World) -> Step {
+    let last = last_final(world);
+    let servers = world.registry.borrow().servers(&last);
+    for server in servers {
+        let server = server.0 as usize;
+        let Some(status) = world.status(server) else { continue };
+        if *status.finalized() != last {
+            return Err(Violation::NotConverged);
+        }
+        if status.head() != last && who_can_commit(world).is_some() {
+            return Err(Violation::NotFinal);
+        }
+        if status.flushed() != status.finalized() {
+            return Err(Violation::FlushDoesNotComplete);
+        }
+    }
+    if world.outboxes_len() > 0 { Err(Violation::OutboxStuck) } else { Ok(()) }
+}
+
+/// J7: what was accepted and is on the final chain is read by all who are still there.
+fn messages(world: &World) -> Step {
+    let last = last_final(world);
+    let registry = world.registry.borrow();
+    let members = &registry.get(&last).members;
+    for (name, post) in &world.posts {
+        if !registry.is_ancestor(&post.epoch, &last) {
+            continue;
+        }
+        let has_gap =
+            |home: usize| world.clients.iter().any(|client| client.has_gap && world.home(client.me) == home);
+        for person in post.to.intersection(members) {
+            let client = &world.clients[*person];
+            let is_excused = !client.is_sound() || client.has_gap || has_gap(post.home);
+            if !is_excused && client.had.contains(&post.epoch) && !client.read.contains(name) {
+                return Err(Violation::MessageLost);
+            }
+        }
+    }
+    Ok(())
+}
