@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dmls::codec::{Decode, Encode};
 use dmls::crypto::Secret;
+use dmls::extension::Extensions;
 use dmls::{CipherSuite, Config, Credential, Group, Identity, Provider, Time};
 use dmls_store::{Order, Profile, Table, Transaction};
 use rand_core::CryptoRng;
@@ -292,8 +293,25 @@ impl Client {
 
     /// Writes the state of a group.
     pub(crate) fn set_state(&mut self, id: &[u8], state: State) -> Result<(), Error> {
-        self.profile.transaction(|tx| state.store(tx, id))?;
+        self.set_state_and_note(id, state, None)
+    }
+
+    /// Writes the state of a group, and what people are told of it: no crash comes between them.
+    pub(crate) fn set_state_and_note(
+        &mut self,
+        id: &[u8],
+        state: State,
+        noted: Option<Note>,
+    ) -> Result<(), Error> {
+        let mut told = Vec::new();
+        self.profile.transaction(|tx| {
+            if let Some(noted) = noted {
+                note(tx, &mut told, id, noted)?;
+            }
+            state.store(tx, id)
+        })?;
         self.local(id)?.state = state;
+        self.events.extend(told);
         Ok(())
     }
 
@@ -391,14 +409,24 @@ fn config() -> Config {
 
 /// The name that a group's head gives it.
 pub(crate) fn group_name(group: &Group) -> String {
-    let name = group.head().context_extensions().and_then(|extensions| extensions.data(GROUP_NAME));
-    name.and_then(|name| String::from_utf8(name.to_vec()).ok())
-        .filter(|name| is_name(name))
-        .unwrap_or_default()
+    group.head().context_extensions().map(name_given).unwrap_or_default()
+}
+
+/// The name that extensions of a group give it.
+pub(crate) fn name_given(extensions: &Extensions) -> String {
+    let name = extensions.data(GROUP_NAME).and_then(|name| String::from_utf8(name.to_vec()).ok());
+    name.filter(|name| is_name(name)).unwrap_or_default()
 }
 
 pub(crate) fn unknown(id: &[u8]) -> Error {
     Error::UnknownGroup(data_encoding::HEXLOWER.encode(id))
+}
+
+/// A parcel of ours need not be taken in. Where nothing was loaded yet ([`Client::load_seen`]), its note is with all others.
+pub(crate) fn saw(seen: &mut BTreeMap<Place, BTreeSet<Name>>, place: Place, name: Name) {
+    if let Some(seen) = seen.get_mut(&place) {
+        seen.insert(name);
+    }
 }
 
 /// Notes that a parcel of no group was taken in.

@@ -156,8 +156,7 @@ impl Client {
         if new_state == state {
             return Ok(());
         }
-        self.set_state(id, new_state)?;
-        if is_lost { self.note(id, Note::new(GroupEvent::Stranded, now)) } else { Ok(()) }
+        self.set_state_and_note(id, new_state, is_lost.then(|| Note::new(GroupEvent::Stranded, now)))
     }
 
     /// Parcels that are to be given again.

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use dmls::codec::{Decode, Encode};
 use dmls::crypto::SignaturePublicKey;
 use dmls::framing::ContentType;
-use dmls::{Application, Limit, MessageKind, Outcome, Step, Time, WaitsFor};
+use dmls::{Application, Group, Limit, MessageKind, Outcome, Step, Time, WaitsFor};
 use dmls_store::{Order, Profile, Transaction};
 
-use crate::client::{Client, append, message_at, note, place_of};
+use crate::client::{Client, append, message_at, note, place_of, unknown};
 use crate::doubt;
 use crate::entry::{Entry, GroupEvent, Message, Note};
 use crate::error::Error;
@@ -43,17 +43,7 @@ impl Client {
             }
             _ => 0,
         };
-        let others = self.others(id)?;
-        let patience = self.settings.patience;
-        let own_key = self.identity.signer().public().clone();
-        let Self { groups, profile, events, seen, later, .. } = self;
-        let Some(Local { group, state, tag, changed, .. }) = groups.get_mut(id) else {
-            return Ok(Fate::Later);
-        };
-        let here = Place::Group(*tag);
-        let (seen, later) = (seen.entry(here).or_default(), later.entry(here).or_default());
-        let mut intake =
-            Intake { profile, events, seen, later, id, state, others, changed, patience, own_key, now };
+        let (group, here, mut intake) = self.intake(id, now)?;
         match group.receive(bytes, now) {
             Ok(step) => intake.take(step, name, number)?,
             Err(e @ dmls::Error::Limit(Limit::MessageSize)) => return self.refuse(here, name, e.to_string()),
@@ -66,6 +56,34 @@ impl Client {
             intake.resumed(step)?;
         }
         Ok(Fate::Taken)
+    }
+
+    /// What waited for a message that was taken in, if the process ended before it came to that.
+    pub(crate) fn take_held(&mut self, id: &[u8], now: Time) -> Result<(), Error> {
+        let place = Place::Group(self.local(id)?.tag);
+        self.load_seen(place)?;
+        let (group, _, mut intake) = self.intake(id, now)?;
+        while let Some(step) = group.resume(now) {
+            intake.resumed(step)?;
+        }
+        Ok(())
+    }
+
+    fn intake<'c>(
+        &'c mut self,
+        id: &'c [u8],
+        now: Time,
+    ) -> Result<(&'c mut Group, Place, Intake<'c>), Error> {
+        let others = self.others(id)?;
+        let patience = self.settings.patience;
+        let own_key = self.identity.signer().public().clone();
+        let Self { groups, profile, events, seen, later, .. } = self;
+        let Local { group, state, tag, changed, .. } = groups.get_mut(id).ok_or_else(|| unknown(id))?;
+        let here = Place::Group(*tag);
+        let (seen, later) = (seen.entry(here).or_default(), later.entry(here).or_default());
+        let intake =
+            Intake { profile, events, seen, later, id, state, others, changed, patience, own_key, now };
+        Ok((group, here, intake))
     }
 }
 

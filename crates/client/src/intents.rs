@@ -6,7 +6,7 @@ use dmls::{Group, LeafIndex, Member, NewGroupOptions, Time};
 use dmls_store::{Order, Transaction};
 use rand_core::CryptoRng;
 
-use crate::client::{Client, GROUP_NAME, append, group_name, note, unknown};
+use crate::client::{Client, GROUP_NAME, append, note, saw, unknown};
 use crate::doubt::Began;
 use crate::entry::{Entry, GroupEvent, Message, Note};
 use crate::error::Error;
@@ -152,9 +152,8 @@ impl Client {
     pub fn leave(&mut self, id: &[u8], now: Time, rng: &mut dyn CryptoRng) -> Result<(), Error> {
         self.check_active(id)?;
         let state = State { leaving: true, ..self.local(id)?.state.clone() };
-        self.set_state(id, state)?;
         let name = self.name();
-        self.note(id, Note::new(GroupEvent::Leaving, now).by(name))?;
+        self.set_state_and_note(id, state, Some(Note::new(GroupEvent::Leaving, now).by(name)))?;
         self.tend(id, now, rng)
     }
 
@@ -274,7 +273,8 @@ impl Client {
         let unsaid = profile.entries_after(spaces.unsaid(), None, MARKS)?;
         let marks = unsaid.iter().filter_map(|(_, mark)| mark.as_bytes().try_into().ok().map(Mark)).collect();
         let payload = Payload { received: marks, ..payload };
-        let new_state = State { unsaid: None, ..state.clone() };
+        let sent_again = state.sent_again.saturating_add(u64::from(payload.again));
+        let new_state = State { unsaid: None, sent_again, ..state.clone() };
         let step = group.send(&payload.to_bytes()).seal(rng)?;
         let sealed = step.persist(|changes, sealed| {
             profile.transaction(|tx| {
@@ -288,7 +288,7 @@ impl Client {
             })
         })?;
         *state = new_state;
-        seen.entry(Place::Group(*tag)).or_default().insert(Name::of(&sealed));
+        saw(seen, Place::Group(*tag), Name::of(&sealed));
         Ok(())
     }
 
@@ -306,7 +306,6 @@ impl Client {
         now: Time,
         rng: &mut dyn CryptoRng,
     ) -> Result<(), Error> {
-        let before = self.group(id).map(group_name).unwrap_or_default();
         let mut work = wanted;
         if let Some((due, _)) = self.due_work(id, now)? {
             let is_there = |key: &dmls::crypto::SignaturePublicKey, work: &Work| {
@@ -318,9 +317,7 @@ impl Client {
             });
             work.lost = lost;
         }
-        let new = self.commit(id, work, now, rng)?;
-        let by = name_in(&new.commit.committer.credential);
-        self.note_name(id, &before, &by, now)
+        self.commit(id, work, now, rng)
     }
 
     /// Nothing can be sent where we are no member, or where keys would be used twice.

@@ -46,6 +46,8 @@ pub(crate) struct State {
     pub stranded: bool,
     /// Only what waits says so.
     pub guessed: bool,
+    /// The log says that we are out.
+    pub excluded: bool,
     /// Where our view of the group begins.
     pub began: Began,
     /// Messages wait for epochs that we don't know ([`crate::doubt`]).
@@ -58,6 +60,8 @@ pub(crate) struct State {
     pub entered: Time,
     /// Members who were taken in again: what they have missed of ours goes out again.
     pub retaken: Vec<MemberTag>,
+    /// Messages of ours that went out again since that was noted.
+    pub sent_again: u64,
     /// An old copy was restored.
     pub rolled_back: bool,
     /// Since when something is to be acknowledged.
@@ -79,12 +83,14 @@ record!(State {
     asks,
     stranded,
     guessed,
+    excluded,
     began,
     doubt,
     sign,
     awaited,
     entered,
     retaken,
+    sent_again,
     rolled_back,
     unsaid,
     spoke_up,
@@ -118,12 +124,14 @@ impl State {
             asks: 0,
             stranded: false,
             guessed: false,
+            excluded: false,
             began,
             doubt: false,
             sign: None,
             awaited: None,
             entered: now,
             retaken: Vec::new(),
+            sent_again: 0,
             rolled_back: false,
             unsaid: None,
             spoke_up: None,

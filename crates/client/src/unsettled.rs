@@ -96,21 +96,19 @@ impl Client {
             }
         }
         again.sort_unstable();
-        let mut count = 0;
         for order in again {
             let Some(message) = message_at(&self.profile, id, order)? else { continue };
             let epoch = self.local(id)?.group.head().id().clone();
             self.seal(id, Message { epoch, on_way: true, again: true, ..message }, Some(order), rng)?;
-            count += 1;
         }
-        if count > 0 {
-            self.note(id, Note::new(GroupEvent::SentAgain, now).count(count))?;
+        let state = self.local(id)?.state.clone();
+        let (count, retaken) = (state.sent_again, state.retaken);
+        if count == 0 && retaken.is_empty() {
+            return Ok(());
         }
-        if !retaken.is_empty() {
-            let state = State { retaken: Vec::new(), ..self.local(id)?.state.clone() };
-            self.set_state(id, state)?;
-        }
-        Ok(())
+        let noted = (count > 0).then(|| Note { count, ..Note::new(GroupEvent::SentAgain, now) });
+        let state = State { sent_again: 0, retaken: Vec::new(), ..self.local(id)?.state.clone() };
+        self.set_state_and_note(id, state, noted)
     }
 
     /// Messages of ours that all members of the head have taken in need not be sent again: others may have left.

@@ -6,12 +6,11 @@ use dmls::Time;
 use dmls::framing::Sender;
 use rand_core::CryptoRng;
 
-use crate::client::{Client, group_name, note, unknown};
+use crate::client::{Client, saw, unknown};
 use crate::doubt::DOUBT;
 use crate::entry::{GroupEvent, Note};
 use crate::error::Error;
 use crate::event::Event;
-use crate::names::name_in;
 use crate::outbox;
 use crate::own_packages;
 use crate::parcel::{Name, Place};
@@ -71,7 +70,9 @@ impl Client {
 
     /// Does what is due in a group. Each part is a step of its own: a crash between them leaves the rest for the next time.
     pub(crate) fn tend(&mut self, id: &[u8], now: Time, rng: &mut dyn CryptoRng) -> Result<(), Error> {
-        self.believe_removals(id, now)?;
+        self.take_held(id, now)?;
+        self.believe_removals(id)?;
+        self.note_exclusion(id, now)?;
         self.send_welcomes(id)?;
         self.expire(id, now)?;
         self.find_the_way(id, now, rng)?;
@@ -103,14 +104,12 @@ impl Client {
 
     /// Commits by which we are removed. What can be verified of them is (the rest only members of the new epoch can), and a member who lies about
     /// it could as well remove us. So they count as any commit does: the fork choice decides whether we are out.
-    fn believe_removals(&mut self, id: &[u8], now: Time) -> Result<(), Error> {
+    fn believe_removals(&mut self, id: &[u8]) -> Result<(), Error> {
         loop {
-            let Self { groups, profile, events, .. } = self;
+            let Self { groups, profile, .. } = self;
             let Local { group, state, changed, .. } = groups.get_mut(id).ok_or_else(|| unknown(id))?;
             let Some(commit) = group.claimed_removals().next().cloned() else { return Ok(()) };
-            let was_removed = group.is_removed();
             let mut new_state = state.clone();
-            let mut told = Vec::new();
             let step = group.confirm_removal(&commit)?;
             step.persist(|changes, turn| {
                 profile.transaction(|tx| {
@@ -122,11 +121,18 @@ impl Client {
                 })
             })?;
             (*state, *changed) = (new_state, true);
-            if group.is_removed() && !was_removed {
-                profile.transaction(|tx| note(tx, &mut told, id, Note::new(GroupEvent::Excluded, now)))?;
-            }
-            events.extend(told);
         }
+    }
+
+    /// Whether we are out is noted when it changes.
+    fn note_exclusion(&mut self, id: &[u8], now: Time) -> Result<(), Error> {
+        let Local { group, state, .. } = self.local(id)?;
+        let excluded = group.is_removed();
+        if excluded == state.excluded {
+            return Ok(());
+        }
+        let state = State { excluded, ..state.clone() };
+        self.set_state_and_note(id, state, excluded.then(|| Note::new(GroupEvent::Excluded, now)))
     }
 
     /// Welcomes of our commits that are on the way to the head: nobody joins a branch that lost.
@@ -215,9 +221,8 @@ impl Client {
         if now.0 < since.0.saturating_add(patience.saturating_mul(turn)) {
             return Ok(());
         }
-        let before = group_name(group);
         let used = work.key_packages(group.suite());
-        let new = match self.commit(id, work, now, rng) {
+        match self.commit(id, work, now, rng) {
             Err(e) if !e.is_fatal() && !used.is_empty() => {
                 // One of them may be what is refused. Who asks will ask again; nobody else waits for it.
                 self.drop_key_packages(id, &used)?;
@@ -225,8 +230,7 @@ impl Client {
             }
             new => new?,
         };
-        self.send_welcomes(id)?;
-        self.note_name(id, &before, &name_in(&new.commit.committer.credential), now)
+        self.send_welcomes(id)
     }
 
     /// Proposes to remove us, in each epoch in which we have not yet.
@@ -246,7 +250,7 @@ impl Client {
                 outbox::post_message(tx, id, *tag, &sent.message).map(drop)
             })
         })?;
-        seen.entry(Place::Group(*tag)).or_default().insert(Name::of(&sent.message));
+        saw(seen, Place::Group(*tag), Name::of(&sent.message));
         Ok(())
     }
 
@@ -259,12 +263,14 @@ impl Client {
         let members = local.group.head().members().map_or(0, |members| members.len());
         let many = self.profile.entries_after(Spaces(id).unsaid(), None, RECEIPT_OF)?.len() == RECEIPT_OF;
         let repeats = local.state.spoke_up.is_some_and(|since| now.0 >= since.0.saturating_add(repeat_after));
-        if repeats {
-            let new_state = State { spoke_up: None, ..local.state.clone() };
-            self.profile.transaction(|tx| new_state.store(tx, id))?;
-            self.local(id)?.state = new_state;
+        if members > 1 && (waited || many || repeats) {
+            self.send_receipt(id, now, rng)?;
         }
-        if members > 1 && (waited || many || repeats) { self.send_receipt(id, now, rng) } else { Ok(()) }
+        if repeats {
+            let state = State { spoke_up: None, ..self.local(id)?.state.clone() };
+            self.set_state(id, state)?;
+        }
+        Ok(())
     }
 
     /// The other members of the head.

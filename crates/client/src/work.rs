@@ -6,12 +6,12 @@ use dmls::codec::{Decode, Encode};
 use dmls::crypto::KeyPackageRef;
 use dmls::extension::Extensions;
 use dmls::tree::LeafNode;
-use dmls::{Added, Consolidation, Group, KeyPackage, LeafIndex, NewEpoch, Suite, Time};
+use dmls::{Added, Consolidation, Group, KeyPackage, LeafIndex, Suite, Time};
 use dmls_store::Profile;
 use rand_core::CryptoRng;
 use sha2::{Digest, Sha256};
 
-use crate::client::{Client, group_name, note, unknown};
+use crate::client::{Client, group_name, name_given, note, saw, unknown};
 use crate::doubt::{AHEAD, Began};
 use crate::entry::{GroupEvent, Note};
 use crate::error::Error;
@@ -79,10 +79,12 @@ impl Client {
         work: Work,
         now: Time,
         rng: &mut dyn CryptoRng,
-    ) -> Result<NewEpoch, Error> {
+    ) -> Result<(), Error> {
         let own_name = self.name();
         let Self { groups, profile, events, seen, .. } = self;
         let Local { group, tag, state, changed, .. } = groups.get_mut(id).ok_or_else(|| unknown(id))?;
+        let before = group_name(group);
+        let name = work.extensions.as_ref().map(name_given).filter(|name| *name != before);
         let mut commit = group.commit();
         let repeated: BTreeSet<_> =
             work.lost.iter().flat_map(|(todo, _)| &todo.removes).map(|removal| removal.member.leaf).collect();
@@ -114,13 +116,17 @@ impl Client {
                 if consolidates {
                     note(tx, &mut told, id, Note::new(GroupEvent::Consolidated, now).by(own_name.clone()))?;
                 }
+                if let Some(name) = name {
+                    let renamed = Note::new(GroupEvent::Renamed, now).by(own_name).whom(vec![name]);
+                    note(tx, &mut told, id, renamed)?;
+                }
                 new_state.store(tx, id)
             })
         })?;
         (*state, *changed) = (new_state, true);
-        seen.entry(Place::Group(*tag)).or_default().insert(Name::of(&made.sent.message));
+        saw(seen, Place::Group(*tag), Name::of(&made.sent.message));
         events.extend(told);
-        Ok(made.epoch)
+        Ok(())
     }
 
     /// What members should do in a group, and whose turn it is: how many come before us. `None` if there is nothing to do.
@@ -242,24 +248,6 @@ impl Client {
                 && epoch.commit().is_some_and(decides_something)
         };
         local.group.epochs().any(waits)
-    }
-
-    /// After a commit that replaced the extensions: the group may have another name.
-    pub(crate) fn note_name(&mut self, id: &[u8], before: &str, by: &str, now: Time) -> Result<(), Error> {
-        let Some(local) = self.groups.get(id) else { return Ok(()) };
-        let name = group_name(&local.group);
-        if name == before {
-            return Ok(());
-        }
-        self.note(id, Note::new(GroupEvent::Renamed, now).by(by).whom(vec![name]))
-    }
-
-    /// Writes a note.
-    pub(crate) fn note(&mut self, id: &[u8], written: Note) -> Result<(), Error> {
-        let mut told = Vec::new();
-        self.profile.transaction(|tx| note(tx, &mut told, id, written))?;
-        self.events.extend(told);
-        Ok(())
     }
 }
 

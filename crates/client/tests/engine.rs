@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Network, Person, START, group, settle};
+use common::{Network, Person, START, Seen, group, settle};
 use dmls_client::{Error, Event, Place};
 
 #[test]
@@ -197,6 +197,25 @@ fn a_process_may_end_anywhere() {
     let mut bob = bob.restart();
     settle(&mut [&mut alice, &mut bob], &network, &mut now);
     assert_eq!(alice.texts("friends"), ["hello", "hi"]);
+}
+
+/// Who says something before looking has not forgotten what it has seen.
+#[test]
+fn nothing_is_taken_in_again_after_a_restart() {
+    let mut now = START;
+    let (mut people, network) = group(&["Alice", "Bob"], 15, &mut now);
+    let what: [&dyn Fn(&mut Person); 3] =
+        [&|bob| bob.say("friends", "hello", now), &|bob| bob.update("friends", now), &|bob| {
+            bob.act("friends", |client, id, rng| client.leave(id, now, rng).unwrap())
+        }];
+    for what in what {
+        let mut bob = people.remove(1).restart();
+        what(&mut bob);
+        let mut seen = Seen { network: &network, rng: bob.rng.clone() };
+        let synced = bob.client.sync(&mut seen, now, &mut bob.rng, &mut |_| {}).unwrap();
+        assert_eq!(synced.taken_in, 0);
+        people.push(bob);
+    }
 }
 
 #[test]

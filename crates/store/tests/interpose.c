@@ -1,5 +1,5 @@
 /* Stands between a process and its files, for tests (LD_PRELOAD, Linux). Counts what the process does to files below INTERPOSE_DIR
- * - write, truncate, sync, rename, unlink - and at the INTERPOSE_AT-th of these, counted from 1, does as INTERPOSE_HOW says:
+ * - write, truncate, sync, rename, unlink, mkdir - and at the INTERPOSE_AT-th of these, counted from 1, does as INTERPOSE_HOW says:
  *
  *   kill   SIGKILL before it          tear   half of the write, then SIGKILL
  *   fail   EIO, this once             short  half of the write, and says so
@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -28,7 +29,7 @@ static int trace = -1;
 static ssize_t (*real_write)(int, const void *, size_t);
 static ssize_t (*real_pwrite)(int, const void *, size_t, off_t);
 static int (*real_ftruncate)(int, off_t), (*real_fsync)(int), (*real_fdatasync)(int), (*real_unlink)(const char *);
-static int (*real_rename)(const char *, const char *);
+static int (*real_rename)(const char *, const char *), (*real_mkdir)(const char *, mode_t);
 
 __attribute__((constructor)) static void begin(void) {
   real_write = dlsym(RTLD_NEXT, "write");
@@ -38,6 +39,7 @@ __attribute__((constructor)) static void begin(void) {
   real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
   real_unlink = dlsym(RTLD_NEXT, "unlink");
   real_rename = dlsym(RTLD_NEXT, "rename");
+  real_mkdir = dlsym(RTLD_NEXT, "mkdir");
   dir = getenv("INTERPOSE_DIR");
   how = getenv("INTERPOSE_HOW");
   at = getenv("INTERPOSE_AT") ? atol(getenv("INTERPOSE_AT")) : 0;
@@ -143,4 +145,11 @@ int unlink(const char *path) {
 int rename(const char *from, const char *to) {
   if (ours(from)) CALL('r', from, 0, to, strlen(to), real_rename(from, to));
   return real_rename(from, to);
+}
+
+int mkdir(const char *path, mode_t mode) {
+  /* Not in the trace: there directories are where files are. */
+  char what = ours(path) ? verdict() : 0;
+  if (what == 't') raise(SIGKILL);
+  return what == 'f' ? -1 : real_mkdir(path, mode);
 }

@@ -1,4 +1,4 @@
-//! Processes of a test that `interpose.c` disturbs: it stands between them and their files.
+//! Processes of a test that `interpose.c` disturbs: it stands between them and their files. For the tests of the store and of the client.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -21,7 +21,7 @@ pub fn library() -> Option<&'static Path> {
     let library = LIBRARY.get_or_init(|| {
         let directory = scratch();
         let library = directory.path().join("interpose.so");
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interpose.c");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../store/tests/interpose.c");
         let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
         let arguments = ["-shared", "-fPIC", "-O1", "-o"];
         let compiled = Command::new(compiler).args(arguments).arg(&library).args([source, "-ldl"]).status();
