@@ -102,7 +102,7 @@ fn turn(world: &mut World, side: &[usize]) -> Step {
 }
 
 /// All is mended; who lost the way comes back; somebody honest commits.
-fn repair(world: &mut World) -> Step {
+pub(crate) fn repair(world: &mut World) -> Step {
     world.mend()?;
     let all: Vec<_> = (0..world.machines.len()).collect();
     for _ in 0..9 {

@@ -1,0 +1,23 @@
+//! Histories that chance seldom or never finds. Each holds with the rules; with one rule broken it goes wrong.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use dmls_sim::Script;
+
+/// Found in random worlds: S0 forgot that it had certified a commit of which a member had said Failed. It was a candidate again,
+/// skipped by S0 and proposed by S1 for ever, because verdicts travelled with certified commits only.
+#[test]
+fn what_was_said_of_a_candidate_travels_with_it() {
+    let mut it = Script::new(&[0, 0, 1], &[0, 1, 2], None);
+    it.back_up(0);
+    let broken = it.commit(1, &it.genesis(), u32::MAX, &[0, 1, 2], &[0]);
+    it.start(0, &[0, 1]);
+    it.talk(&[0, 1]);
+    assert!(it.has_certified(0, &broken) && !it.has_certified(1, &broken));
+    it.listen(&[0]);
+    it.restore(0);
+    it.talk(&[0, 1]);
+    assert!(!it.is_recovering(0) && !it.has_certified(0, &broken));
+    it.listen(&[0]);
+    assert_eq!(it.end(), None);
+}
