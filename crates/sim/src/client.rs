@@ -172,8 +172,6 @@ impl Client {
         }
         if made.is_external && made.committer == self.me {
             (self.is_stranded, self.is_lost, self.is_provisional) = (false, false, true);
-            self.failed.clear();
-            self.needs.clear();
             self.enter(commit);
             self.joined_by.insert(commit.clone());
             return true;
@@ -249,16 +247,18 @@ impl Client {
         if was_in && !registry.is_ancestor(&self.finalized, commit) {
             return Err(Harm::FinalFork);
         }
-        let mut path = registry.path(commit).into_iter();
+        // What it could not process before it came back counts no more, unless that was in vain.
+        let path = registry.path(commit);
+        let mut missing = path.iter().rev().take_while(|epoch| !self.had.contains(*epoch));
         if self.had.contains(commit) {
             self.finalized = commit.clone();
             self.tree.retain(|epoch| registry.is_ancestor(commit, epoch));
         } else if self.is_lost
             || self.nature.is_evil
-            || path.clone().any(|epoch| self.failed.contains(&epoch))
+            || missing.clone().any(|epoch| self.failed.contains(epoch))
         {
             self.is_stranded = true;
-        } else if path.any(|epoch| self.needs.contains(&epoch)) {
+        } else if missing.any(|epoch| self.needs.contains(epoch)) {
             return Err(Harm::TreeKeyNeeded);
         } else if !self.had.is_empty() {
             return Err(Harm::FinalBeforeItsCommit);

@@ -21,3 +21,27 @@ fn what_was_said_of_a_candidate_travels_with_it() {
     it.listen(&[0]);
     assert_eq!(it.end(), None);
 }
+
+/// Found in random worlds: somebody was added, could not process a commit, came back by an external one, and that lost. What stands
+/// in its way is the commit that it could not process, not one that was never delivered.
+#[test]
+fn who_came_back_in_vain_comes_back_again() {
+    let mut it = Script::new(&[0, 0, 1], &[0, 2], None);
+    let adds = it.commit(0, &it.genesis(), 5, &[0, 1, 2], &[]);
+    it.ballot(0, &[0, 1]);
+    it.listen(&[0, 1, 2]);
+    it.ballot(0, &[0, 1]);
+    let broken = it.commit(0, &adds, 5, &[0, 1, 2], &[1]);
+    it.ballot(0, &[0, 1]);
+    it.listen(&[0, 1, 2]);
+    it.ballot(0, &[0, 1]);
+    it.listen(&[0, 1, 2]);
+    assert_eq!(it.finalized(1), Some(broken.clone()));
+    let back = it.external(1, &broken, 5);
+    it.ballot(0, &[0]);
+    it.listen(&[1]);
+    let other = it.commit(2, &broken, 9, &[0, 1, 2], &[]);
+    it.ballot(1, &[1]);
+    assert!(it.has_certified(0, &back) && it.has_certified(1, &other));
+    assert_eq!(it.end(), None);
+}
