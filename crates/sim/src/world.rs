@@ -436,16 +436,21 @@ impl World {
         Ok(true)
     }
 
-    /// A client says the next thing that it has to say.
+    /// A client says the next thing that it has to say. What its server does not take, because it came back from a backup and does
+    /// not know the commit yet, is said again later.
     pub(crate) fn tell(&mut self, person: Person) -> Result<bool, Violation> {
         let home = self.home(person);
-        if !self.is_up(home) || self.clients[person].verdicts.is_empty() {
-            return Ok(false);
+        for place in 0..self.clients[person].verdicts.len() {
+            let (verdict, commit) = self.clients[person].verdicts[place].clone();
+            let text = format!("c{person} says {verdict:?} to {commit:?}");
+            let testimony = Input::Testify { group: GROUP, device: device(person), commit, verdict };
+            if self.input(home, testimony)? {
+                self.note(|| text);
+                self.clients[person].verdicts.remove(place);
+                return Ok(true);
+            }
         }
-        let (verdict, commit) = self.clients[person].verdicts.remove(0);
-        self.note(|| format!("c{person} says {verdict:?} to {commit:?}"));
-        self.input(home, Input::Testify { group: GROUP, device: device(person), commit, verdict })?;
-        Ok(true)
+        Ok(false)
     }
 
     /// The epoch in which a client works: of the head that its server announces the deepest that it could process.

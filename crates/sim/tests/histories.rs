@@ -45,3 +45,19 @@ fn who_came_back_in_vain_comes_back_again() {
     assert!(it.has_certified(0, &back) && it.has_certified(1, &other));
     assert_eq!(it.end(), None);
 }
+
+/// Found in random worlds: what a member said while its server did not know the commit yet was refused, and the stub of the client
+/// never said it again.
+#[test]
+fn what_a_recovering_server_refuses_is_said_again() {
+    let mut it = Script::new(&[0, 1], &[0, 1], None);
+    it.back_up(0);
+    let broken = it.commit(1, &it.genesis(), u32::MAX, &[0, 1], &[0]);
+    it.ballot(1, &[0, 1]);
+    it.read(0);
+    it.restore(0);
+    it.listen(&[0]);
+    it.talk(&[0, 1]);
+    assert!(!it.is_recovering(0) && it.has_certified(0, &broken));
+    assert_eq!(it.end(), None);
+}
