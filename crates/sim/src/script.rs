@@ -224,6 +224,13 @@ impl Script {
         self.world.is_recovering(server)
     }
 
+    /// How many messages for somebody were accepted and not read.
+    pub fn unread(&self, person: Person) -> usize {
+        let read = &self.world.clients[person].read;
+        let sent = self.world.posts.iter().filter(|(_, post)| post.to.contains(&person));
+        sent.filter(|(name, _)| !read.contains(*name)).count()
+    }
+
     /// What went wrong up to here.
     pub fn wrong(&self) -> Option<&Violation> {
         self.wrong.as_ref()

@@ -61,3 +61,20 @@ fn what_a_recovering_server_refuses_is_said_again() {
     assert!(!it.is_recovering(0) && it.has_certified(0, &broken));
     assert_eq!(it.end(), None);
 }
+
+/// Found in random worlds: a message came while a server recovered; its queues began again, and the message, of which the sender's server
+/// had been told that it had arrived, was gone.
+#[test]
+fn a_message_that_came_during_recovery_stays() {
+    let mut it = Script::new(&[0, 1], &[0, 1], None);
+    it.back_up(0);
+    it.post(1);
+    it.restore(0);
+    it.lose(0, 1);
+    it.ship(1, 0);
+    it.ballot(1, &[1]);
+    assert!(it.is_recovering(0));
+    it.talk(&[0, 1]);
+    assert_eq!(it.end(), None);
+    assert_eq!(it.unread(0), 0);
+}
