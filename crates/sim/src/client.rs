@@ -218,6 +218,11 @@ impl Client {
     fn on_final(&mut self, commit: &CommitId, registry: &Registry) -> Result<(), Harm> {
         let is_member = registry.get(commit).members.contains(&self.me);
         if !is_member {
+            // Removed for good (s6), unless it was taken in again below, or its invitation is yet to come. Old messages may still come.
+            let is_below = |by: &CommitId| registry.is_ancestor(commit, by);
+            if !self.had.is_empty() && !self.joined_by.iter().any(is_below) {
+                self.tree.clear();
+            }
             return Ok(());
         }
         // Whoever came back below it has no need of it, and is provisional until that is final.

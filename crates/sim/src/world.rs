@@ -439,6 +439,7 @@ impl World {
     /// A client says the next thing that it has to say. What its server does not take, because it came back from a backup and does
     /// not know the commit yet, is said again later.
     pub(crate) fn tell(&mut self, person: Person) -> Result<bool, Violation> {
+        self.teach(person)?;
         let home = self.home(person);
         for place in 0..self.clients[person].verdicts.len() {
             let (verdict, commit) = self.clients[person].verdicts[place].clone();
@@ -464,6 +465,7 @@ impl World {
         if self.clients[person].is_stranded {
             return Ok(());
         }
+        self.teach(person)?;
         let Some(epoch) = self.works_at(person) else { return Ok(()) };
         let mut to = self.registry.borrow().get(&epoch).members.clone();
         if !to.remove(&person) {
@@ -483,6 +485,7 @@ impl World {
     }
 
     pub(crate) fn submit(&mut self, person: Person, made: Made) -> Result<CommitId, Violation> {
+        self.teach(person)?;
         let id = self.registry.borrow_mut().make(made);
         let home = self.home(person);
         let shared = self.registry.clone();
