@@ -115,6 +115,7 @@ impl Client {
     /// Its disk is gone.
     pub fn lose(&mut self) {
         self.is_lost = true;
+        self.finalized = self.genesis.clone();
         self.tree.clear();
         self.messages.clear();
         self.had.clear();

@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use dmls_sim::Script;
+use dmls_delivery::Verdict;
+use dmls_sim::{Mutant, Script, Violation};
 
 /// Found in random worlds: S0 forgot that it had certified a commit of which a member had said Failed. It was a candidate again,
 /// skipped by S0 and proposed by S1 for ever, because verdicts travelled with certified commits only.
@@ -77,4 +78,45 @@ fn a_message_that_came_during_recovery_stays() {
     it.talk(&[0, 1]);
     assert_eq!(it.end(), None);
     assert_eq!(it.unread(0), 0);
+}
+
+/// What a history says without a mutant, and with it.
+fn noticed(history: fn(&mut Script), homes: &[u32], members: &[usize], mutant: Mutant, violation: Violation) {
+    for (mutant, expected) in [(None, None), (Some(mutant), Some(violation))] {
+        let mut it = Script::new(homes, members, mutant);
+        history(&mut it);
+        let wrong = it.end();
+        assert_eq!(wrong, expected, "{mutant:?}");
+    }
+}
+
+/// Found in a random world: a leader told a device that a commit is final, came back from a backup before it had told another server,
+/// and another commit became final.
+#[test]
+fn told_too_soon() {
+    fn history(it: &mut Script) {
+        let everybody = [0, 1, 2, 3, 4];
+        let high = it.commit(3, &it.genesis(), 9, &everybody, &[0, 4]);
+        it.ballot(1, &[0, 1]);
+        it.listen(&[0, 4]);
+        let low = it.commit(0, &it.genesis(), 5, &everybody, &[]);
+        it.ballot(0, &[0, 1]);
+        it.ballot(0, &[0, 1]);
+        it.say(4, Verdict::Ok, &low);
+        it.back_up(0);
+        it.wait(4_000);
+        it.start(0, &[0, 1]);
+        it.talk(&[0, 1]);
+        assert_eq!(it.finalized(0), Some(low));
+        it.read(0);
+        it.set_online(0, false);
+        it.restore(0);
+        it.talk(&[0, 1]);
+        it.listen(&[1, 2]);
+        it.ballot(0, &[0, 1]);
+        it.wait(4_000);
+        it.ballot(0, &[0, 1]);
+        assert!(it.wrong().is_some() || it.finalized(0) == Some(high));
+    }
+    noticed(history, &[0, 0, 1, 1, 1], &[0, 1, 2, 3, 4], Mutant::ToldTooSoon, Violation::FinalFork);
 }

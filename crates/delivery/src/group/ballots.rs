@@ -296,7 +296,7 @@ impl Group {
 
     fn finalize(&mut self, running: &Running, commit: &CommitId, turn: &mut Turn<'_>) {
         let mut told = &running.electorate | &self.live();
-        self.set_final(commit, turn);
+        self.set_final(commit, false, turn);
         told.remove(&self.state.me);
         turn.outbox.extend(told.into_iter().map(|server| (server, Parcel::Final { commit: commit.clone() })));
     }

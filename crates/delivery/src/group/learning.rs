@@ -42,7 +42,7 @@ impl Group {
                 self.state.testify(commit, *device, *verdict, &mut turn.writer());
             }
         }
-        self.set_final(&digest.finalized, turn);
+        self.set_final(&digest.finalized, true, turn);
     }
 
     /// Certified, and so is what it stands on. What is new goes to the devices that are members before or after it.
