@@ -461,6 +461,12 @@ impl World {
         path.into_iter().rev().find(|epoch| self.clients[person].tree.contains(epoch))
     }
 
+    /// Whether it can process a commit on the head that its server announces, and so say whether others can.
+    pub(crate) fn works_at_head(&self, person: Person) -> bool {
+        let head = self.status(self.home(person)).map(|status| status.head());
+        head.is_some_and(|head| self.clients[person].tree.contains(&head))
+    }
+
     pub(crate) fn post(&mut self, person: Person) -> Step {
         if self.clients[person].is_stranded {
             return Ok(());
