@@ -186,9 +186,6 @@ impl Client {
         if !registry.get(parent).members.contains(&self.me) {
             self.enter(commit);
             self.joined_by.insert(commit.clone());
-            if !self.had.contains(&self.genesis) && self.finalized == self.genesis {
-                self.finalized = commit.clone();
-            }
             return true;
         }
         if !self.tree.contains(parent) {
