@@ -8,7 +8,7 @@ pub enum Mutant {
     NaiveFinality,
     /// The electorate is taken from the own head, not from all that is not final.
     ElectorateFromOwnHead,
-    /// A server leads that has no member at the parent.
+    /// A server leads that has no member at the parent, or makes final what does not need it.
     LeaderOutside,
     /// Votes are given by the parent: anything goes where no child is certified.
     AcceptByParent,

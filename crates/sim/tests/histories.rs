@@ -120,3 +120,29 @@ fn told_too_soon() {
     }
     noticed(history, &[0, 0, 1, 1, 1], &[0, 1, 2, 3, 4], Mutant::ToldTooSoon, Violation::FinalFork);
 }
+
+/// A server that the last final epoch does not know makes its own commit final, and nobody else hears of it. Then a commit with a higher
+/// tag is not blocked any more, and the others, of whom it needs all, make that final.
+#[test]
+fn leader_outside() {
+    fn history(it: &mut Script) {
+        let high = it.commit(3, &it.genesis(), 9, &[0, 1, 3, 4, 5], &[0, 1]);
+        it.ballot(2, &[0, 2]);
+        it.listen(&[0, 1]);
+        it.set_online(5, false);
+        let low = it.commit(0, &it.genesis(), 5, &[0, 1, 2, 3, 4, 5], &[]);
+        it.ballot(0, &[0, 1, 2]);
+        it.listen(&[0, 1, 3, 4]);
+        it.wait(4_000);
+        it.start(1, &[0, 1, 2]);
+        it.talk(&[0, 1, 2]);
+        assert_eq!(it.head(1), Some(low));
+        it.listen(&[5]);
+        for _ in 0..2 {
+            it.wait(4_000);
+            it.ballot(0, &[0, 2]);
+        }
+        assert!(it.wrong().is_some() || it.finalized(0) == Some(high));
+    }
+    noticed(history, &[0, 0, 1, 2, 2, 2], &[0, 1, 3, 4, 5], Mutant::LeaderOutside, Violation::FinalFork);
+}
