@@ -8,7 +8,7 @@ pub enum Mutant {
     NaiveFinality,
     /// The electorate is taken from the own head, not from all that is not final.
     ElectorateFromOwnHead,
-    /// A server leads that has no member at the parent.
+    /// A server leads that has no member at the parent, or makes final what does not need it.
     LeaderOutside,
     /// Votes are given by the parent: anything goes where no child is certified.
     AcceptByParent,
@@ -34,6 +34,8 @@ pub enum Mutant {
     ChildIsNoOk,
     /// A server votes that a commit is final before its members have answered.
     NoWaitForMembers,
+    /// Clients are told of a final commit that no other server has yet.
+    ToldTooSoon,
     /// Message keys are released when the servers that Req names have flushed.
     FlushOfReq,
     /// Message keys are released with finality.
@@ -68,7 +70,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::NaiveFinality,
         Self::ElectorateFromOwnHead,
         Self::LeaderOutside,
@@ -84,6 +86,7 @@ impl Mutant {
         Self::OneOkSuffices,
         Self::ChildIsNoOk,
         Self::NoWaitForMembers,
+        Self::ToldTooSoon,
         Self::FlushOfReq,
         Self::NoFlush,
         Self::FlushNotAskedFor,

@@ -73,10 +73,14 @@ impl Queues {
         }
     }
 
-    /// Forgets what waits of a group: its queues begin again.
+    /// Forgets what waits of a group and can be told again: its queues begin again. Messages stay: whoever sent them was told that they
+    /// had arrived.
     pub(crate) fn clear(&mut self, group: &GroupName, out: &mut Writer<'_>) {
+        let is_told_again =
+            |item: &Item| matches!(item, Item::Commit { .. } | Item::Final { .. } | Item::Flushed { .. });
         for (device, queue) in &mut self.0 {
-            let gone = queue.rows.iter().filter(|(_, queued)| queued.group == *group);
+            let gone = queue.rows.iter();
+            let gone = gone.filter(|(_, queued)| queued.group == *group && is_told_again(&queued.item));
             for number in gone.map(|(number, _)| *number).collect::<Vec<_>>() {
                 out.delete(ROW, &Place { device: *device, number });
                 queue.rows.remove(&number);

@@ -108,7 +108,8 @@ fn honest_at(world: &World, epoch: &CommitId) -> Vec<Person> {
         .collect()
 }
 
-/// Where as many members lie as tell the truth nothing can be promised (federation.md s4.2).
+/// "If at least as many dishonest as honest members answer, they decide" (federation.md s4.2): then nothing can be promised. Who is not on
+/// the head can't answer; that includes those whose own coming back was blocked by a liar.
 fn is_outvoted(world: &World) -> bool {
     let last = last_final(world);
     let members = world.registry.borrow().get(&last).members.clone();

@@ -115,6 +115,7 @@ impl Client {
     /// Its disk is gone.
     pub fn lose(&mut self) {
         self.is_lost = true;
+        self.finalized = self.genesis.clone();
         self.tree.clear();
         self.messages.clear();
         self.had.clear();
@@ -172,8 +173,6 @@ impl Client {
         }
         if made.is_external && made.committer == self.me {
             (self.is_stranded, self.is_lost, self.is_provisional) = (false, false, true);
-            self.failed.clear();
-            self.needs.clear();
             self.enter(commit);
             self.joined_by.insert(commit.clone());
             return true;
@@ -187,9 +186,6 @@ impl Client {
         if !registry.get(parent).members.contains(&self.me) {
             self.enter(commit);
             self.joined_by.insert(commit.clone());
-            if !self.had.contains(&self.genesis) && self.finalized == self.genesis {
-                self.finalized = commit.clone();
-            }
             return true;
         }
         if !self.tree.contains(parent) {
@@ -220,6 +216,11 @@ impl Client {
     fn on_final(&mut self, commit: &CommitId, registry: &Registry) -> Result<(), Harm> {
         let is_member = registry.get(commit).members.contains(&self.me);
         if !is_member {
+            // Removed for good (s6), unless it was taken in again below, or its invitation is yet to come. Old messages may still come.
+            let is_below = |by: &CommitId| registry.is_ancestor(commit, by);
+            if !self.had.is_empty() && !self.joined_by.iter().any(is_below) {
+                self.tree.clear();
+            }
             return Ok(());
         }
         // Whoever came back below it has no need of it, and is provisional until that is final.
@@ -249,16 +250,18 @@ impl Client {
         if was_in && !registry.is_ancestor(&self.finalized, commit) {
             return Err(Harm::FinalFork);
         }
-        let mut path = registry.path(commit).into_iter();
+        // What it could not process before it came back counts no more, unless that was in vain.
+        let path = registry.path(commit);
+        let mut missing = path.iter().rev().take_while(|epoch| !self.had.contains(*epoch));
         if self.had.contains(commit) {
             self.finalized = commit.clone();
             self.tree.retain(|epoch| registry.is_ancestor(commit, epoch));
         } else if self.is_lost
             || self.nature.is_evil
-            || path.clone().any(|epoch| self.failed.contains(&epoch))
+            || missing.clone().any(|epoch| self.failed.contains(epoch))
         {
             self.is_stranded = true;
-        } else if path.any(|epoch| self.needs.contains(&epoch)) {
+        } else if missing.any(|epoch| self.needs.contains(epoch)) {
             return Err(Harm::TreeKeyNeeded);
         } else if !self.had.is_empty() {
             return Err(Harm::FinalBeforeItsCommit);

@@ -10,12 +10,16 @@ mod config;
 mod dice;
 mod registry;
 mod run;
+mod script;
 mod shrink;
 mod world;
 
 pub use client::Harm;
 pub use config::{CONFIGS, Config, config};
+pub use dmls::CommitId;
 pub use dmls_delivery::testing::Mutant;
+pub use registry::Person;
 pub use run::{Outcome, events, run};
+pub use script::Script;
 pub use shrink::shrink;
 pub use world::Violation;

@@ -102,7 +102,7 @@ fn turn(world: &mut World, side: &[usize]) -> Step {
 }
 
 /// All is mended; who lost the way comes back; somebody honest commits.
-fn repair(world: &mut World) -> Step {
+pub(crate) fn repair(world: &mut World) -> Step {
     world.mend()?;
     let all: Vec<_> = (0..world.machines.len()).collect();
     for _ in 0..9 {
@@ -112,11 +112,8 @@ fn repair(world: &mut World) -> Step {
     if all.iter().any(|server| world.is_recovering(*server)) {
         return Err(Violation::StillRecovering);
     }
-    world.sound_before = world
-        .clients
-        .iter()
-        .filter(|client| client.is_sound() && !client.tree.is_empty())
-        .map(|client| client.me)
+    world.sound_before = (0..world.clients.len())
+        .filter(|person| world.clients[*person].is_sound() && world.works_at_head(*person))
         .collect();
     for _ in 0..3 {
         for person in 0..world.clients.len() {

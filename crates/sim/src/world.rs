@@ -65,8 +65,8 @@ impl fmt::Display for Violation {
 pub struct Machine {
     /// Not while it is down.
     pub server: Option<Server>,
-    disk: Kept,
-    backup: Option<Kept>,
+    pub(crate) disk: Kept,
+    pub(crate) backup: Option<Kept>,
 }
 
 /// A message of an application.
@@ -88,7 +88,7 @@ pub struct World {
     pub(crate) genesis: CommitId,
     pub(crate) machines: Vec<Machine>,
     pub(crate) clients: Vec<Client>,
-    net: Vec<(usize, Frame)>,
+    pub(crate) net: Vec<(usize, Frame)>,
     /// Which part of the network each server is in.
     pub(crate) parts: Vec<usize>,
     now: Millis,
@@ -142,6 +142,23 @@ impl World {
             members.insert(0);
         }
         let has_wrong_views = dice.chance(config.wrong_views);
+        let mut world = Self::with(config, mutant, homes, members, &evil);
+        world.has_wrong_views = has_wrong_views;
+        (world.has_losses, world.has_restores) = (has_losses, has_restores);
+        world.dice = dice;
+        world
+    }
+
+    /// A world of which nothing is left to chance yet.
+    pub(crate) fn with(
+        config: Config,
+        mutant: Option<Mutant>,
+        homes: Vec<u32>,
+        members: BTreeSet<Person>,
+        evil: &BTreeSet<Person>,
+    ) -> Self {
+        let people = homes.len();
+        let count = homes.iter().max().map_or(0, |last| *last as usize + 1);
         let (registry, genesis) = Registry::new(homes, members.clone());
         let registry = Rc::new(RefCell::new(registry));
         let nature = |person| Nature {
@@ -154,7 +171,7 @@ impl World {
         let mut world = Self {
             config,
             mutant,
-            dice,
+            dice: Dice::new(0),
             registry,
             genesis: genesis.clone(),
             machines: Vec::new(),
@@ -164,9 +181,9 @@ impl World {
             now: Millis(1_000_000),
             finals: BTreeSet::from([genesis.clone()]),
             posts: BTreeMap::new(),
-            has_wrong_views,
-            has_losses,
-            has_restores,
+            has_wrong_views: false,
+            has_losses: false,
+            has_restores: false,
             restored: 0,
             lost: 0,
             split_ever: false,
@@ -274,7 +291,7 @@ impl World {
     }
 
     /// The frame at a place of the network arrives.
-    fn deliver(&mut self, place: usize) -> Step {
+    pub(crate) fn deliver(&mut self, place: usize) -> Step {
         let (to, frame) = self.net.remove(place);
         self.note(|| format!("S{to} gets {} from S{}", brief(&frame.content), frame.from.0));
         self.input(to, Input::Frame(frame)).map(|_| ())
@@ -308,6 +325,11 @@ impl World {
     /// A server begins a ballot.
     pub(crate) fn start(&mut self, server: usize) -> Step {
         let view = self.view(server);
+        self.start_with(server, view)
+    }
+
+    /// A server begins a ballot, and believes that it can reach these.
+    pub(crate) fn start_with(&mut self, server: usize, view: BTreeSet<ServerId>) -> Step {
         self.note(|| format!("S{server} starts a ballot, sees {view:?}"));
         if let Some(running) = &mut self.machines[server].server {
             running.set_view(view);
@@ -339,7 +361,7 @@ impl World {
     }
 
     /// A server comes back from its backup.
-    fn restore(&mut self, server: usize) -> Step {
+    pub(crate) fn restore(&mut self, server: usize) -> Step {
         let Some(backup) = self.machines[server].backup.take() else { return Ok(()) };
         self.note(|| format!("S{server} comes back from its backup"));
         self.restored += 1;
@@ -414,16 +436,22 @@ impl World {
         Ok(true)
     }
 
-    /// A client says the next thing that it has to say.
+    /// A client says the next thing that it has to say. What its server does not take, because it came back from a backup and does
+    /// not know the commit yet, is said again later.
     pub(crate) fn tell(&mut self, person: Person) -> Result<bool, Violation> {
+        self.teach(person)?;
         let home = self.home(person);
-        if !self.is_up(home) || self.clients[person].verdicts.is_empty() {
-            return Ok(false);
+        for place in 0..self.clients[person].verdicts.len() {
+            let (verdict, commit) = self.clients[person].verdicts[place].clone();
+            let text = format!("c{person} says {verdict:?} to {commit:?}");
+            let testimony = Input::Testify { group: GROUP, device: device(person), commit, verdict };
+            if self.input(home, testimony)? {
+                self.note(|| text);
+                self.clients[person].verdicts.remove(place);
+                return Ok(true);
+            }
         }
-        let (verdict, commit) = self.clients[person].verdicts.remove(0);
-        self.note(|| format!("c{person} says {verdict:?} to {commit:?}"));
-        self.input(home, Input::Testify { group: GROUP, device: device(person), commit, verdict })?;
-        Ok(true)
+        Ok(false)
     }
 
     /// The epoch in which a client works: of the head that its server announces the deepest that it could process.
@@ -433,10 +461,17 @@ impl World {
         path.into_iter().rev().find(|epoch| self.clients[person].tree.contains(epoch))
     }
 
+    /// Whether it can process a commit on the head that its server announces, and so say whether others can.
+    pub(crate) fn works_at_head(&self, person: Person) -> bool {
+        let head = self.status(self.home(person)).map(|status| status.head());
+        head.is_some_and(|head| self.clients[person].tree.contains(&head))
+    }
+
     pub(crate) fn post(&mut self, person: Person) -> Step {
         if self.clients[person].is_stranded {
             return Ok(());
         }
+        self.teach(person)?;
         let Some(epoch) = self.works_at(person) else { return Ok(()) };
         let mut to = self.registry.borrow().get(&epoch).members.clone();
         if !to.remove(&person) {
@@ -455,7 +490,8 @@ impl World {
         Ok(())
     }
 
-    fn submit(&mut self, person: Person, made: Made) -> Result<CommitId, Violation> {
+    pub(crate) fn submit(&mut self, person: Person, made: Made) -> Result<CommitId, Violation> {
+        self.teach(person)?;
         let id = self.registry.borrow_mut().make(made);
         let home = self.home(person);
         let shared = self.registry.clone();

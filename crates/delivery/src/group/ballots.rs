@@ -159,10 +159,13 @@ impl Group {
                 task => return task,
             }
         }
-        // The highest for which all may vote.
+        // The highest for which all may vote. We are one of those who must: no other commit can then become final without us, who know.
         let open = self.below(&self.state.finalized, &end.head).into_iter().rev();
         let mut ready = open.filter(|id| {
-            self.required(id).is_subset(&running.electorate) && self.may_be_final(turn.epochs, id)
+            let required = self.required(id);
+            required.is_subset(&running.electorate)
+                && (required.contains(&self.state.me) || self.mutant == Some(Mutant::LeaderOutside))
+                && self.may_be_final(turn.epochs, id)
         });
         ready.next().map_or(Task::Nothing, Task::Finalize)
     }
@@ -296,7 +299,7 @@ impl Group {
 
     fn finalize(&mut self, running: &Running, commit: &CommitId, turn: &mut Turn<'_>) {
         let mut told = &running.electorate | &self.live();
-        self.set_final(commit, turn);
+        self.set_final(commit, false, turn);
         told.remove(&self.state.me);
         turn.outbox.extend(told.into_iter().map(|server| (server, Parcel::Final { commit: commit.clone() })));
     }

@@ -131,7 +131,7 @@ impl Group {
             }
         }
         if let Some(finalized) = finalized.filter(|id| self.has_body(id)) {
-            self.set_final(finalized, turn);
+            self.set_final(finalized, true, turn);
         }
     }
 
@@ -140,8 +140,8 @@ impl Group {
         let mut certified: Vec<_> = self.certified().filter(|id| **id != self.state.genesis).collect();
         certified.sort_by_key(|id| self.below(&self.state.genesis, id).len());
         certified.into_iter().for_each(|commit| self.fan_out(commit, turn));
-        if self.state.finalized != self.state.genesis {
-            let commit = &self.state.finalized;
+        if self.state.told != self.state.genesis {
+            let commit = &self.state.told;
             let devices = turn.epochs.devices(commit, self.state.me);
             let item = Item::Final { commit: commit.clone() };
             turn.queue.extend(devices.into_iter().map(|device| (device, item.clone())));

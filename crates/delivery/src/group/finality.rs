@@ -10,32 +10,66 @@ use crate::message::{Item, Message, Parcel};
 use crate::mutant::Mutant;
 
 impl Group {
-    /// Final beats tag. Finals form one chain (J1): who tells us another is told of, not believed.
-    pub(super) fn set_final(&mut self, id: &CommitId, turn: &mut Turn<'_>) {
-        if self.is_ancestor(id, &self.state.finalized) {
-            return;
+    /// Final beats tag. Finals form one chain (J1): who tells us another is told of, not believed. `is_elsewhere`: somebody else knows.
+    pub(super) fn set_final(&mut self, id: &CommitId, is_elsewhere: bool, turn: &mut Turn<'_>) {
+        if !self.is_ancestor(id, &self.state.finalized) {
+            if !self.is_ancestor(&self.state.finalized, id) {
+                turn.forked = Some(id.clone());
+                return;
+            }
+            self.enter_final(id, turn);
         }
-        if !self.is_ancestor(&self.state.finalized, id) {
-            turn.forked = Some(id.clone());
-            return;
+        if *id == self.state.finalized {
+            self.tell_final(is_elsewhere, turn);
         }
+    }
+
+    fn enter_final(&mut self, id: &CommitId, turn: &mut Turn<'_>) {
         self.certify(id, false, turn);
         if self.mutant == Some(Mutant::FlushOfReq) {
             self.required_last = self.required(id);
         }
-        let path = self.below(&self.state.finalized, id);
-        let mut epochs = vec![self.state.finalized.clone()];
-        epochs.extend(path);
         self.state.finalize(id, &mut turn.writer());
         self.state.note_flush(self.state.me, id, &mut turn.writer());
-        let peers: BTreeSet<_> =
-            epochs.iter().chain(&self.unflushed()).flat_map(|epoch| self.servers(epoch)).copied().collect();
         let flush = |server| (server, Parcel::Flush { commit: id.clone() });
-        turn.outbox.extend(peers.into_iter().filter(|server| *server != self.state.me).map(flush));
+        turn.outbox.extend(self.peers().into_iter().map(flush));
+    }
+
+    /// All but us that have members in an epoch that is not flushed.
+    fn peers(&self) -> BTreeSet<ServerId> {
+        let mut peers: BTreeSet<_> =
+            self.unflushed().iter().flat_map(|epoch| self.servers(epoch)).copied().collect();
+        peers.remove(&self.state.me);
+        peers
+    }
+
+    /// Clients are told of a final commit when another server has it, too, if there is one: a leader that came back from a backup
+    /// would have told them what nobody knows any more.
+    fn tell_final(&mut self, is_elsewhere: bool, turn: &mut Turn<'_>) {
+        if self.is_told() {
+            return;
+        }
+        let finalized = self.state.finalized.clone();
+        let has_it = |server: &ServerId| {
+            self.state.flush_of(*server).is_some_and(|flush| self.is_ancestor(&finalized, flush))
+        };
+        let peers = self.peers();
+        let is_kept = is_elsewhere || peers.is_empty() || peers.iter().any(has_it);
+        if !is_kept && self.mutant != Some(Mutant::ToldTooSoon) {
+            return;
+        }
+        let mut epochs = self.below(&self.state.told, &finalized);
+        epochs.push(self.state.told.clone());
         let devices: BTreeSet<_> =
             epochs.iter().flat_map(|epoch| turn.epochs.devices(epoch, self.state.me)).collect();
-        turn.queue.extend(devices.into_iter().map(|device| (device, Item::Final { commit: id.clone() })));
+        self.state.tell(&finalized, &mut turn.writer());
+        let item = Item::Final { commit: finalized };
+        turn.queue.extend(devices.into_iter().map(|device| (device, item.clone())));
         self.raise_watermark(turn);
+    }
+
+    fn is_told(&self) -> bool {
+        self.state.told == self.state.finalized
     }
 
     /// From the last flushed epoch to the last final one.
@@ -48,7 +82,7 @@ impl Group {
     /// Who flushes a commit says that it is final, too: what told us so may be lost with the outbox of a server that came back from a
     /// backup.
     pub(super) fn on_flush(&mut self, from: ServerId, commit: &CommitId, turn: &mut Turn<'_>) {
-        self.set_final(commit, turn);
+        self.set_final(commit, true, turn);
         let is_later = self.state.flush_of(from).is_none_or(|last| self.is_ancestor(last, commit));
         if is_later {
             self.state.note_flush(from, commit, &mut turn.writer());
@@ -58,6 +92,9 @@ impl Group {
 
     /// Rule 8: the keys of an epoch are released when each of its servers has flushed a later final.
     fn raise_watermark(&mut self, turn: &mut Turn<'_>) {
+        if !self.is_told() {
+            return;
+        }
         let epochs = self.unflushed();
         let flushed = match self.mutant {
             Some(Mutant::NoFlush) => epochs.len() - 1,

@@ -15,10 +15,12 @@ impl Group {
         let mut certified: Vec<_> = self.certified().filter(|id| self.is_open(id)).cloned().collect();
         certified.sort_by_key(|id| self.below(&self.state.finalized, id).len());
         let candidates = self.state.candidates().filter(|(id, _)| self.is_open(id));
-        let candidates = candidates
+        let candidates: Vec<_> = candidates
             .map(|(commit, ballot)| Candidate { commit: commit.clone(), ballot: *ballot })
             .collect();
-        let testimonies = certified.iter().flat_map(|commit| {
+        // Of candidates too: after a restore a commit may be one again of which members have spoken.
+        let spoken_of = certified.iter().chain(candidates.iter().map(|candidate| &candidate.commit));
+        let testimonies = spoken_of.flat_map(|commit| {
             self.state.verdicts(commit).map(|(device, verdict)| Testimony {
                 commit: commit.clone(),
                 device: *device,
@@ -40,7 +42,7 @@ impl Group {
                 self.state.testify(commit, *device, *verdict, &mut turn.writer());
             }
         }
-        self.set_final(&digest.finalized, turn);
+        self.set_final(&digest.finalized, true, turn);
     }
 
     /// Certified, and so is what it stands on. What is new goes to the devices that are members before or after it.

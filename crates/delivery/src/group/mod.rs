@@ -174,7 +174,7 @@ impl Group {
         }
         match parcel {
             Parcel::Certified { commit } => self.certify(commit, false, turn),
-            Parcel::Final { commit } => self.set_final(commit, turn),
+            Parcel::Final { commit } => self.set_final(commit, true, turn),
             Parcel::Flush { commit } => self.on_flush(from, commit, turn),
             Parcel::Post { message, epoch, bytes } => {
                 for device in turn.epochs.devices(epoch, self.state.me) {

@@ -18,6 +18,7 @@ mod kind {
     pub(super) const CANDIDATE: u8 = b'a';
     pub(super) const PROMISED: u8 = b'p';
     pub(super) const FINAL: u8 = b'f';
+    pub(super) const TOLD: u8 = b't';
     pub(super) const VERDICT: u8 = b'v';
     pub(super) const FLUSH: u8 = b'l';
     pub(super) const FLUSHED: u8 = b'w';
@@ -58,6 +59,8 @@ pub(super) struct State {
     candidates: BTreeMap<CommitId, Ballot>,
     pub(super) promised: Ballot,
     pub(super) finalized: CommitId,
+    /// The last final commit of which our devices were told.
+    pub(super) told: CommitId,
     verdicts: BTreeMap<CommitId, BTreeMap<Device, Verdict>>,
     /// What each server flushed last, ourselves included.
     flushes: BTreeMap<ServerId, CommitId>,
@@ -84,6 +87,7 @@ impl State {
             candidates: BTreeMap::new(),
             promised: Ballot::NONE,
             finalized: id.clone(),
+            told: id.clone(),
             verdicts: BTreeMap::new(),
             flushes: BTreeMap::new(),
             flushed: id,
@@ -114,6 +118,7 @@ impl State {
         state.candidates.extend(read(kept, prefix, kind::CANDIDATE)?);
         let one = |kind| read::<Only, CommitId>(kept, prefix, kind).map(|mut all| all.pop());
         state.finalized = one(kind::FINAL)?.map_or(state.finalized, |(_, id)| id);
+        state.told = one(kind::TOLD)?.map_or(state.told, |(_, id)| id);
         state.flushed = one(kind::FLUSHED)?.map_or(state.flushed, |(_, id)| id);
         let promised = read::<Only, Ballot>(kept, prefix, kind::PROMISED)?;
         state.promised = promised.first().map_or(state.promised, |(_, ballot)| *ballot);
@@ -190,6 +195,11 @@ impl State {
     pub(super) fn finalize(&mut self, id: &CommitId, out: &mut Writer<'_>) {
         out.put(kind::FINAL, &Only, id);
         self.finalized = id.clone();
+    }
+
+    pub(super) fn tell(&mut self, id: &CommitId, out: &mut Writer<'_>) {
+        out.put(kind::TOLD, &Only, id);
+        self.told = id.clone();
     }
 
     pub(super) fn verdicts(&self, id: &CommitId) -> impl Iterator<Item = (&Device, Verdict)> {
