@@ -4,9 +4,10 @@ use std::fmt;
 
 use dmls::CommitId;
 
-use super::state::Submission;
+use super::state::{Damaged, Submission};
 use super::{Group, Turn};
-use crate::commit::{Body, Invalid};
+use crate::commit::Body;
+use crate::epochs::Invalid;
 use crate::ids::{Device, MessageName};
 use crate::message::{Item, Message, Parcel, Verdict};
 use crate::mutant::Mutant;
@@ -25,6 +26,8 @@ pub enum Refused {
     NotMember,
     /// The commit is invalid.
     Invalid(Invalid),
+    /// What is kept of the group can't be read.
+    Damaged(Damaged),
 }
 
 impl fmt::Display for Refused {
@@ -35,6 +38,7 @@ impl fmt::Display for Refused {
             Self::EpochOver => f.write_str("the epoch is over: encrypt again in the newest one"),
             Self::NotMember => f.write_str("the device is not a member there"),
             Self::Invalid(invalid) => invalid.fmt(f),
+            Self::Damaged(damaged) => damaged.fmt(f),
         }
     }
 }
