@@ -128,6 +128,12 @@ pub trait Epochs {
     /// Whether somebody who could say so of `commit` is still a member in `epoch`.
     fn has_witness(&self, commit: &CommitId, epoch: &CommitId) -> bool;
 
+    /// A server that a commit brings in under a key which is not its own as far as we know. That is an opinion: it is asked when a
+    /// device of ours submits the commit, and never when others have agreed on it (J6).
+    fn stranger(&self, _commit: &CommitId) -> Option<ServerId> {
+        None
+    }
+
     /// For whom the Welcome of a commit is.
     fn joiners(&self, _commit: &CommitId) -> Vec<Joiner> {
         Vec::new()

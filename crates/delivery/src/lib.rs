@@ -27,7 +27,8 @@ pub mod testing;
 pub use commit::{Body, Commit, Epochs, Joiner, Ranking};
 pub use effects::{Alarm, Effects, Sendable};
 pub use epochs::{
-    GroupEpochs, Home, HomeRule, Invalid, Part, RULES, Records, Unfit, decode_bundle, encode_bundle,
+    GroupEpochs, Home, HomeRule, Invalid, Part, RULES, Records, ServerKeys, Unfit, decode_bundle,
+    encode_bundle,
 };
 pub use frame::{Content, Frame};
 pub use group::{Damaged, Refused};

@@ -11,7 +11,7 @@ use dmls::registry::ExtensionType;
 
 use super::invalid::{Invalid, Part};
 use super::roll::Roll;
-use super::{GroupEpochs, Loaded, Records, bundle, config, note};
+use super::{GroupEpochs, Loaded, Records, ServerKeys, bundle, config, note};
 use crate::commit::Commit;
 use crate::ids::GroupName;
 use crate::records::Writes;
@@ -69,6 +69,7 @@ impl GroupEpochs {
         group_info: &[u8],
         ratchet_tree: Option<&[u8]>,
         records: Box<dyn Records>,
+        keys: Box<dyn ServerKeys>,
     ) -> Result<(GroupName, Commit, Self), Unfit> {
         Part::Bundle.check(group_info.len(), bundle::BUNDLE_SIZE)?;
         // What names the commit that made its epoch is a later one, and could name any.
@@ -93,7 +94,7 @@ impl GroupEpochs {
         let commit = loaded.describe(&id).ok_or(Unfit::NotFirst)?;
         let name = GroupName::of(&id).ok_or(Unfit::NotFirst)?;
         let prefix = epochs_prefix(&name);
-        Ok((name, commit, Self { records, prefix, loaded: OnceCell::from(loaded), unwritten }))
+        Ok((name, commit, Self { records, keys, prefix, loaded: OnceCell::from(loaded), unwritten }))
     }
 }
 

@@ -45,9 +45,16 @@ impl Records for Kept {
     }
 }
 
+/// Whose key is whose, as the roster has it.
+pub trait ServerKeys {
+    /// Whether the server ever had this key.
+    fn had(&self, home: &Home) -> bool;
+}
+
 /// The epochs of one group, with their trees.
 pub struct GroupEpochs {
     records: Box<dyn Records>,
+    keys: Box<dyn ServerKeys>,
     prefix: Vec<u8>,
     loaded: OnceCell<Loaded>,
     /// What was changed since [`Epochs::take_writes`].
@@ -61,9 +68,9 @@ struct Loaded {
 
 impl GroupEpochs {
     /// The epochs of a group whose records are there. Nothing is read yet.
-    pub fn open(name: &GroupName, records: Box<dyn Records>) -> Self {
+    pub fn open(name: &GroupName, records: Box<dyn Records>, keys: Box<dyn ServerKeys>) -> Self {
         let (prefix, loaded) = (epochs_prefix(name), OnceCell::new());
-        Self { records, prefix, loaded, unwritten: Writes::new() }
+        Self { records, keys, prefix, loaded, unwritten: Writes::new() }
     }
 
     /// Whether trees are in memory.
@@ -233,6 +240,14 @@ impl Epochs for GroupEpochs {
     fn has_witness(&self, commit: &CommitId, epoch: &CommitId) -> bool {
         let (Some(witnesses), Some(roll)) = (self.witnesses(commit), self.roll(epoch)) else { return false };
         roll.places().any(|place| witnesses.contains(&place.device))
+    }
+
+    fn stranger(&self, commit: &CommitId) -> Option<ServerId> {
+        let loaded = self.loaded().ok()?;
+        let before = loaded.group.epoch(commit)?.parent().and_then(|parent| loaded.roll_of(parent));
+        let mut homes = loaded.roll_of(commit)?.homes();
+        homes.retain(|home| !before.as_ref().is_some_and(|before| before.servers().contains(&home.server)));
+        homes.into_iter().find(|home| !self.keys.had(home)).map(|home| home.server)
     }
 
     fn joiners(&self, commit: &CommitId) -> Vec<Joiner> {

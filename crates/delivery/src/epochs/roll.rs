@@ -71,6 +71,11 @@ impl Roll {
         self.places.values()
     }
 
+    /// Its servers, as its leaves name them.
+    pub(super) fn homes(&self) -> Vec<Home> {
+        self.keys.iter().map(|(server, key)| Home { server: *server, key: key.clone() }).collect()
+    }
+
     /// R of the epoch.
     pub(super) fn servers(&self) -> BTreeSet<ServerId> {
         self.keys.keys().copied().collect()

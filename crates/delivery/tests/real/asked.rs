@@ -6,7 +6,7 @@ use dmls_delivery::{
     Millis, Ranking, Records, Refused, Server, ServerId, encode_bundle, kept_groups,
 };
 
-use super::world::{Disk, NOW, World, person};
+use super::world::{Disk, Known, NOW, World, person};
 
 fn device(number: u8) -> Device {
     Device([number; 32])
@@ -14,9 +14,7 @@ fn device(number: u8) -> Device {
 
 /// Asks a copy of a server's epochs, in which the bundles are staged, each on the one before.
 fn epochs(world: &World) -> GroupEpochs {
-    let mut epochs = GroupEpochs::open(&world.name, Box::new(world.disks[0].clone()));
-    epochs.wake().unwrap();
-    epochs
+    world.epochs(0)
 }
 
 #[test]
@@ -195,7 +193,12 @@ fn a_commit_without_a_way_to_the_first_is_damage() {
 
 fn load(kept: &Kept, records: impl Records + Clone + 'static) -> Result<Server, Damaged> {
     let groups = kept_groups(kept)?.into_iter().map(|(name, genesis)| {
-        (name, genesis, Box::new(GroupEpochs::open(&name, Box::new(records.clone()))) as Box<dyn Epochs>)
+        (
+            name,
+            genesis,
+            Box::new(GroupEpochs::open(&name, Box::new(records.clone()), Box::<Known>::default()))
+                as Box<dyn Epochs>,
+        )
     });
     Server::load(ServerId(0), kept, groups.collect())
 }

@@ -34,8 +34,11 @@ impl World {
     /// By the home of who submits it, and by others to whom it is brought.
     fn refused_bytes(&mut self, who: usize, parent: &CommitId, bundle: Vec<u8>, invalid: Invalid) {
         let before = [self.kept(0), self.kept(1)];
-        let refused = self.submit_at(who, parent, bundle.clone());
-        assert_eq!(refused, Err(Refused::Invalid(invalid.clone())));
+        let refused = match invalid.clone() {
+            Invalid::Over => Refused::EpochOver,
+            invalid => Refused::Invalid(invalid),
+        };
+        assert_eq!(self.submit_at(who, parent, bundle.clone()), Err(refused));
         let body = Body { parent: parent.clone(), bundle };
         let content =
             Content::Message { group: self.name, message: Message::Bodies { bodies: vec![body.clone()] } };
@@ -44,13 +47,6 @@ impl World {
         self.handle(1, Input::Frame(frame)).unwrap();
         assert!([self.kept(0), self.kept(1)] == before, "something changed");
         assert_eq!(self.epochs(1).stage(&body), Err(invalid));
-    }
-
-    /// A server's epochs as they are on its disk, awake.
-    fn epochs(&self, server: usize) -> GroupEpochs {
-        let mut epochs = GroupEpochs::open(&self.name, Box::new(self.disks[server].clone()));
-        epochs.wake().unwrap();
-        epochs
     }
 
     /// The GroupInfo of a bundle, changed and signed again by whom it says (RFC 9420 s5.1.2, s12.4.3).
@@ -307,6 +303,51 @@ fn one_commit_brings_a_server_with_one_key() {
         (add(&world.people[1].identity), add(&with_home(&third, &thief.attest(Device([3; 32]), &third))));
     let bundle = world.made(0, |commit| commit.add(one).add(other));
     world.refused(0, &bundle, Invalid::Home { leaf: LeafIndex(2), rule: HomeRule::ServerKey });
+}
+
+/// Its home does not take it, for it knows better; what others have agreed on is taken.
+#[test]
+fn a_server_under_a_key_that_the_roster_does_not_have() {
+    let mut world = World::new(2, &[0, 0]);
+    let thief = super::world::Signer::new(1, &mut world.rng);
+    let (second, device) = (world.people[1].identity.clone(), Device([2; 32]));
+    world.people[1].identity = with_home(&second, &thief.attest(device, &second));
+    let package = world.key_package(1);
+    let bundle = world.made(0, |commit| commit.add(package));
+    let (head, bundle) = (world.head_of(0), encode_bundle(&bundle).unwrap());
+    let before = world.kept(0);
+    let refused = world.submit_at(0, &head, bundle.clone());
+    assert_eq!((refused, world.kept(0) == before), (Err(Refused::UnknownServer(ServerId(1))), true));
+    let commit = world.epochs(0).stage(&Body { parent: head.clone(), bundle: bundle.clone() }).unwrap();
+    assert_eq!(commit.servers, [ServerId(0), ServerId(1)].into());
+    // With that key in the roster it is as good as any.
+    world.known.0.borrow_mut().push(thief.home);
+    world.submit_at(0, &head, bundle).unwrap();
+}
+
+/// A committer can vouch for two commits that differ in the membership tag only. Which comes first must not matter.
+#[test]
+fn two_copies_of_a_commit_are_two_commits_in_any_order() {
+    let mut world = three();
+    let bundle = world.made(1, |commit| commit);
+    let mut message = DmlsMessage::from_bytes(&bundle.commit).unwrap();
+    let MlsMessage::PublicMessage(public) = &mut message.message else { panic!() };
+    public.membership_tag = Some(vec![9; 32].into());
+    let id = message.message.commit_id(&suite());
+    let name = |info: &mut GroupInfo| info.extensions.set(ExtensionType::COMMIT_ID, id.as_bytes().to_vec());
+    let copy = Bundle { commit: message.to_bytes(), ..world.resigned(&bundle, 2, &name) };
+    let parent = world.head_of(1);
+    let bodies = [&bundle, &copy]
+        .map(|bundle| Body { parent: parent.clone(), bundle: encode_bundle(bundle).unwrap() });
+    let [one, other] = [[0, 1], [1, 0]].map(|order| {
+        let mut epochs = world.epochs(0);
+        let mut staged = order.map(|which| (which, epochs.stage(&bodies[which]).unwrap()));
+        staged.sort_by_key(|(which, _)| *which);
+        staged
+    });
+    assert_eq!(one, other);
+    assert_eq!(one[1].1.id, id);
+    assert_ne!(one[0].1.id, id);
 }
 
 #[test]

@@ -153,7 +153,13 @@ fn groups_that_servers_cant_follow_are_refused() {
         let founding = group.unwrap();
         let info = founding.group_info().unwrap().to_vec();
         let tree = founding.apply_unsaved().head().ratchet_tree();
-        GroupEpochs::found(&info, tree.as_deref(), Box::new(world::Disk::default())).err()
+        GroupEpochs::found(
+            &info,
+            tree.as_deref(),
+            Box::<world::Disk>::default(),
+            Box::<world::Known>::default(),
+        )
+        .err()
     };
     assert_eq!(unfit(config(fits.clone())), None);
     let other = dmls::extension::Ruleset { ruleset: b"others".to_vec(), ..fits.clone() };
@@ -171,7 +177,12 @@ fn groups_that_servers_cant_follow_are_refused() {
     for world in [&mut alone, &mut six()] {
         let group = world.people[0].group();
         let (info, tree) = (group.head().group_info(world::NOW).unwrap(), group.head().ratchet_tree());
-        let late = GroupEpochs::found(&info, tree.as_deref(), Box::new(world::Disk::default()));
+        let late = GroupEpochs::found(
+            &info,
+            tree.as_deref(),
+            Box::<world::Disk>::default(),
+            Box::<world::Known>::default(),
+        );
         assert_eq!(late.err(), Some(Unfit::NotFirst));
     }
     // A group is called by its first commit.

@@ -13,8 +13,8 @@ use dmls::{
 };
 use dmls_delivery::{
     Body, Damaged, Device, Effects, Epochs, Frame, GroupEpochs, GroupName, Home, Input, Item, Kept,
-    MessageName, Millis, RULES, Records, Refused, Server, ServerId, Verdict, decode_bundle, encode_bundle,
-    kept_groups,
+    MessageName, Millis, RULES, Records, Refused, Server, ServerId, ServerKeys, Verdict, decode_bundle,
+    encode_bundle, kept_groups,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
@@ -28,6 +28,16 @@ pub struct Disk(pub Rc<RefCell<Kept>>);
 impl Records for Disk {
     fn under(&self, prefix: &[u8]) -> Result<Kept, Damaged> {
         self.0.borrow().under(prefix)
+    }
+}
+
+/// The roster: whom all servers know.
+#[derive(Clone, Default)]
+pub struct Known(pub Rc<RefCell<Vec<Home>>>);
+
+impl ServerKeys for Known {
+    fn had(&self, home: &Home) -> bool {
+        self.0.borrow().contains(home)
     }
 }
 
@@ -108,6 +118,7 @@ pub struct World {
     pub rng: ChaCha20Rng,
     pub config: Config,
     pub signers: Vec<Signer>,
+    pub known: Known,
     pub servers: Vec<Server>,
     pub disks: Vec<Disk>,
     pub people: Vec<Person>,
@@ -127,6 +138,8 @@ impl World {
         let mut rng = ChaCha20Rng::seed_from_u64(5);
         let config = config(ruleset);
         let signers: Vec<_> = (0..servers).map(|number| Signer::new(number, &mut rng)).collect();
+        let known = Known::default();
+        known.0.borrow_mut().extend(signers.iter().map(|signer| signer.home.clone()));
         let mut people: Vec<_> = (0..homes.len())
             .map(|number| person(&format!("person {number}"), number as u8 + 1, &signers, homes[number]))
             .collect();
@@ -145,7 +158,8 @@ impl World {
             let disk = Disk::default();
             let mut server = Server::load(ServerId(number), &Kept::new(), Vec::new()).unwrap();
             let (name, genesis, epochs) =
-                GroupEpochs::found(&info, Some(&tree), Box::new(disk.clone())).unwrap();
+                GroupEpochs::found(&info, Some(&tree), Box::new(disk.clone()), Box::new(known.clone()))
+                    .unwrap();
             let effects = server.create(name, genesis, Box::new(epochs), Millis(0));
             disk.write(effects);
             all.push(server);
@@ -156,6 +170,7 @@ impl World {
             rng,
             config,
             signers,
+            known,
             servers: all,
             disks,
             people,
@@ -192,7 +207,8 @@ impl World {
     pub fn restart(&mut self, number: usize) {
         let kept = self.disks[number].0.borrow().clone();
         let epochs = |name: &GroupName| -> Box<dyn Epochs> {
-            Box::new(GroupEpochs::open(name, Box::new(self.disks[number].clone())))
+            let (disk, known) = (self.disks[number].clone(), self.known.clone());
+            Box::new(GroupEpochs::open(name, Box::new(disk), Box::new(known)))
         };
         let groups = kept_groups(&kept).unwrap();
         let groups = groups.into_iter().map(|(name, genesis)| (name, genesis, epochs(&name)));
@@ -379,6 +395,14 @@ impl World {
                 assert_eq!(self.head_of(who), *head, "person {who}");
             }
         }
+    }
+
+    /// A server's epochs as they are on its disk, awake.
+    pub fn epochs(&self, server: usize) -> GroupEpochs {
+        let (disk, known) = (self.disks[server].clone(), self.known.clone());
+        let mut epochs = GroupEpochs::open(&self.name, Box::new(disk), Box::new(known));
+        epochs.wake().unwrap();
+        epochs
     }
 
     /// A server's disk, to see that nothing changed.
