@@ -51,6 +51,9 @@ pub trait ServerKeys {
     fn had(&self, home: &Home) -> bool;
 }
 
+/// Of how many epochs the members are listed in memory: unlike trees, lists share nothing. Of others they are made again.
+const ROLLS: usize = 32;
+
 /// The epochs of one group, with their trees.
 pub struct GroupEpochs {
     records: Box<dyn Records>,
@@ -135,7 +138,11 @@ impl Loaded {
         }
         // It was judged when it came.
         let roll = Arc::new(Roll::read(self.group.epoch(epoch)?.members()).ok()?);
-        self.rolls.borrow_mut().insert(epoch.clone(), roll.clone());
+        let mut rolls = self.rolls.borrow_mut();
+        if rolls.len() >= ROLLS {
+            rolls.clear();
+        }
+        rolls.insert(epoch.clone(), roll.clone());
         Some(roll)
     }
 

@@ -120,6 +120,28 @@ fn too_many_who_say_failed_block_a_commit() {
     }
 }
 
+/// A commit costs as many records as its path is long, and a group at rest costs no memory for its trees.
+#[test]
+fn what_a_commit_writes_grows_slowly() {
+    let written = |members: usize| {
+        let mut world = World::new(1, &vec![0; members]);
+        let others: Vec<_> = (1..members).collect();
+        world.invites(0, &others);
+        world.run();
+        let (_, bundle) = world.make(1, |commit| commit);
+        let body = Body { parent: world.head_of(0), bundle: encode_bundle(&bundle).unwrap() };
+        let mut epochs = epochs(&world);
+        epochs.stage(&body).unwrap();
+        let writes = epochs.take_writes().len();
+        assert!(epochs.is_awake() && epochs.take_writes().is_empty());
+        epochs.rest();
+        assert!(!epochs.is_awake());
+        writes
+    };
+    // The epoch, its leaf, and a node for each level.
+    assert_eq!((written(8), written(64)), (5, 8));
+}
+
 #[derive(Clone)]
 struct Unread;
 

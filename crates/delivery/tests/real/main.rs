@@ -6,7 +6,7 @@ mod asked;
 mod invalid;
 mod world;
 
-use dmls_delivery::{GroupEpochs, GroupName, Input, MessageName, Refused, ServerId, Unfit};
+use dmls_delivery::{Device, Epochs, GroupEpochs, GroupName, Input, MessageName, Refused, ServerId, Unfit};
 use world::{World, config, ruleset};
 
 /// Six people at three servers, all of them in, on one final head.
@@ -130,6 +130,7 @@ fn what_everybody_is_past_is_let_go() {
     }
     let bytes = size(&world);
     assert!(epochs(&world) >= 4);
+    let old = world.head_of(0);
     world.heal();
     world.run();
     world.run();
@@ -139,6 +140,12 @@ fn what_everybody_is_past_is_let_go() {
     assert_eq!(epochs(&world), 1);
     let after = size(&world);
     assert!(after < bytes, "{after} of {bytes}");
+    // Who is a member still is told of what was there; a stranger is not.
+    assert_ne!(old, id);
+    let (left, [device, stranger]) = (world.epochs(0), [1, 9].map(|number| Device([number; 32])));
+    assert_eq!(left.devices(&old, ServerId(0)), left.devices(&id, ServerId(0)));
+    assert!(left.is_member(&old, &device) && !left.is_member(&old, &stranger));
+    assert!(!left.is_witness(&old, &device) && left.joiners(&old).is_empty());
 }
 
 #[test]
