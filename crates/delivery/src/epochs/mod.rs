@@ -120,9 +120,16 @@ impl Witnesses<'_> {
             && ![old, new].into_iter().any(|place| self.made(place))
     }
 
+    /// Also under the identity that the committer gives up by it.
     fn made(&self, place: &Place) -> bool {
-        let (member, committer) = (&place.member, &self.summary.committer);
-        member.leaf == committer.leaf || member.credential == committer.credential
+        let committer = &self.summary.committer;
+        let old = match self.summary.external {
+            true => self.summary.removed.first(),
+            false => self.before.at(committer.leaf).map(|place| &place.member),
+        };
+        let member = &place.member;
+        member.leaf == committer.leaf
+            || [Some(committer), old].into_iter().flatten().any(|own| own.credential == member.credential)
     }
 }
 

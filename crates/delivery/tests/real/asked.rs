@@ -68,6 +68,24 @@ fn witnesses_stand_before_and_after_and_are_not_the_committer() {
 }
 
 #[test]
+fn who_takes_another_name_is_no_witness_under_the_old_one() {
+    let mut world = World::new(1, &[0, 0, 0, 0, 0]);
+    for (who, name) in [(1, "one"), (2, "one"), (3, "two")] {
+        world.people[who] = person(name, who as u8 + 1, &world.signers, 0);
+    }
+    world.invites(0, &[1, 2, 3, 4]);
+    world.run();
+    // The second becomes a device of the fourth.
+    let named = person("two", 2, &world.signers, 0).identity;
+    let (id, bundle) = world.make(1, |commit| commit.identity(named));
+    let mut epochs = epochs(&world);
+    let body = Body { parent: world.head_of(0), bundle: encode_bundle(&bundle).unwrap() };
+    epochs.stage(&body).unwrap();
+    let can = (0..7).filter(|number| epochs.is_witness(&id, &device(*number)));
+    assert_eq!(can.collect::<Vec<_>>(), [1, 5]);
+}
+
+#[test]
 fn nobody_is_left_to_say_anything() {
     let mut world = World::new(1, &[0, 0]);
     let first = world.invites(0, &[1]);
@@ -80,19 +98,25 @@ fn nobody_is_left_to_say_anything() {
 
 #[test]
 fn who_comes_back_takes_the_place_of_its_old_leaf() {
-    let mut world = World::new(2, &[0, 1, 1]);
-    world.invites(0, &[1, 2]);
+    let mut world = World::new(2, &[0, 1, 1, 0]);
+    // The third and the fourth are two devices of one person.
+    world.people[3] = person("person 2", 4, &world.signers, 0);
+    world.invites(0, &[1, 2, 3]);
     world.run();
     let head = world.head_of(0);
     let info = world.bundle(0, &head).group_info;
     let tree = world.people[0].group().head().ratchet_tree().unwrap();
     let options = dmls::ExternalJoinOptions { ratchet_tree: Some(&tree), ..Default::default() };
-    let person = &mut world.people[2];
-    let (identity, group) = (person.identity.clone(), person.group.as_mut().unwrap());
+    // It comes back under another name.
+    let identity = person("another", 3, &world.signers, 1).identity;
+    let group = world.people[2].group.as_mut().unwrap();
     let sent = group.rejoin(&identity, &info, options, NOW, &mut world.rng);
     let sent = sent.unwrap().apply_unsaved();
     let bundle = encode_bundle(&group.bundle(&sent.id, NOW).unwrap()).unwrap();
-    let commit = epochs(&world).stage(&Body { parent: head.clone(), bundle: bundle.clone() }).unwrap();
+    let mut epochs = epochs(&world);
+    let commit = epochs.stage(&Body { parent: head.clone(), bundle: bundle.clone() }).unwrap();
+    let can = (0..7).filter(|number| epochs.is_witness(&sent.id, &device(*number)));
+    assert_eq!(can.collect::<Vec<_>>(), [1, 2]);
     assert_eq!((commit.committer, commit.is_external), (device(3), true));
     assert_eq!(
         (commit.ranking.committer, &commit.ranking.removes[..]),
