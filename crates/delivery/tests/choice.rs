@@ -59,16 +59,16 @@ fn write(kept: &mut Kept, effects: Effects) {
 }
 
 #[test]
-fn a_removal_beats_a_higher_tag_where_the_group_says_so() {
-    // The tag, the leaves that are removed, the committer: leaf 7 has the highest tag and is removed by leaf 2.
-    let (high, removal, low) = ([9, 7], [5, 7, 2], [3, 4]);
+fn whoever_is_removed_loses_where_the_group_says_so() {
+    // The tag, the leaves that are removed, the committer: leaf 7 has the highest tag and is removed by leaf 2; leaf 4 is next.
+    let (high, next, removal) = ([9, 7], [8, 4], [5, 7, 2]);
     let removals_first = ForkChoice::RemovalsFirst { of_each: 8 };
-    for (choice, winner) in [(ForkChoice::HighestConfirmationTag, &high[..]), (removals_first, &removal)] {
+    for (choice, winner) in [(ForkChoice::HighestConfirmationTag, &high[..]), (removals_first, &next)] {
         let mut kept = Kept::new();
         let mut server = Server::load(ServerId(0), &kept, Vec::new()).unwrap();
         let genesis = commit(&[0, 0], choice);
         write(&mut kept, server.create(GROUP, genesis.clone(), Box::new(Named(choice)), Millis(0)));
-        let bodies = [&high[..], &removal, &low]
+        let bodies = [&high[..], &next, &removal]
             .map(|name| Body { parent: genesis.id.clone(), bundle: name.to_vec() });
         let teach = Input::Teach { group: GROUP, bodies: bodies.to_vec(), finalized: None };
         write(&mut kept, server.handle(teach, Millis(0)).unwrap());

@@ -114,10 +114,9 @@ impl Witnesses<'_> {
     /// Whose leaf stands before and after it, and is neither the committer's nor of its identity.
     fn contains(&self, device: &Device) -> bool {
         let (Some(old), Some(new)) = (self.before.of(device), self.after.of(device)) else { return false };
+        // It may have been a member before under another leaf.
         let is_added = self.summary.added.iter().any(|added| added.member.leaf == new.member.leaf);
-        old.member.leaf == new.member.leaf
-            && !is_added
-            && ![old, new].into_iter().any(|place| self.made(place))
+        !is_added && ![old, new].into_iter().any(|place| self.made(place))
     }
 
     /// Also under the identity that the committer gives up by it.
@@ -281,7 +280,7 @@ impl Epochs for GroupEpochs {
         let Loaded { group, rolls } = loaded;
         // What can't go yet goes another time.
         let _ = prune(group, flushed, &mut self.unwritten);
-        rolls.get_mut().retain(|epoch, _| group.epoch(epoch).is_some());
+        rolls.get_mut().clear();
     }
 }
 

@@ -68,6 +68,29 @@ fn witnesses_stand_before_and_after_and_are_not_the_committer() {
 }
 
 #[test]
+fn who_is_taken_out_and_in_again_is_new() {
+    let mut world = World::new(1, &[0, 0, 0, 0]);
+    world.invites(0, &[1, 2, 3]);
+    world.run();
+    // On another leaf, and on its own.
+    for (removed, added, can) in [(vec![1, 2], 2, vec![1, 4]), (vec![2], 2, vec![1, 2, 4])] {
+        let package = world.key_package(added);
+        let parent = world.head_of(0);
+        let (id, bundle) = world.make(0, |commit| {
+            removed.iter().fold(commit.add(package), |commit, leaf| commit.remove(LeafIndex(*leaf)))
+        });
+        world.people[0].group().discard_unsent(&id).unwrap().apply_unsaved();
+        let mut epochs = epochs(&world);
+        epochs.stage(&Body { parent, bundle: encode_bundle(&bundle).unwrap() }).unwrap();
+        let is_there = (0..7).filter(|number| epochs.is_witness(&id, &device(*number)));
+        // Not the committer.
+        let can: Vec<u8> = can.into_iter().filter(|number| *number != 1).collect();
+        assert_eq!(is_there.collect::<Vec<_>>(), can);
+        assert!(epochs.is_member(&id, &device(3)));
+    }
+}
+
+#[test]
 fn who_takes_another_name_is_no_witness_under_the_old_one() {
     let mut world = World::new(1, &[0, 0, 0, 0, 0]);
     for (who, name) in [(1, "one"), (2, "one"), (3, "two")] {
@@ -160,6 +183,11 @@ fn what_a_commit_writes_grows_slowly() {
         assert!(epochs.is_awake() && epochs.take_writes().is_empty());
         epochs.rest();
         assert!(!epochs.is_awake());
+        // What was not written has not happened.
+        epochs.wake().unwrap();
+        epochs.stage(&body).unwrap();
+        epochs.rest();
+        assert!(epochs.take_writes().is_empty());
         writes
     };
     // The epoch, its leaf, and a node for each level.

@@ -50,7 +50,7 @@ impl World {
     }
 
     /// The GroupInfo of a bundle, changed and signed again by whom it says (RFC 9420 s5.1.2, s12.4.3).
-    fn resigned(&self, bundle: &Bundle, by: u8, change: &dyn Fn(&mut GroupInfo)) -> Bundle {
+    pub(super) fn resigned(&self, bundle: &Bundle, by: u8, change: &dyn Fn(&mut GroupInfo)) -> Bundle {
         let MlsMessage::GroupInfo(mut info) = MlsMessage::from_bytes(&bundle.group_info).unwrap() else {
             panic!()
         };
@@ -360,14 +360,14 @@ fn what_somebody_else_made_leaves_nothing_behind() {
     assert_eq!((refused, world.kept(1) == before), (Err(Refused::NotMember), true));
     // Nor with what comes after it.
     let next = world.commits(1, |commit| commit);
-    world.run();
-    world.assert_one(&next);
     let holds = |name: &CommitId| {
         let name = name.as_bytes();
         world.kept(1).keys().filter(|key| key.windows(name.len()).any(|part| part == name)).count()
     };
     assert!(holds(&next) > 0);
     assert_eq!(holds(&id), 0);
+    world.run();
+    world.assert_one(&next);
 }
 
 #[test]

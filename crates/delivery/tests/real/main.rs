@@ -6,7 +6,10 @@ mod asked;
 mod invalid;
 mod world;
 
-use dmls_delivery::{Device, Epochs, GroupEpochs, GroupName, Input, MessageName, Refused, ServerId, Unfit};
+use dmls::LeafIndex;
+use dmls_delivery::{
+    Device, Epochs, GroupEpochs, GroupName, HomeRule, Input, Invalid, MessageName, Refused, ServerId, Unfit,
+};
 use world::{World, config, ruleset};
 
 /// Six people at three servers, all of them in, on one final head.
@@ -191,6 +194,56 @@ fn groups_that_servers_cant_follow_are_refused() {
             Box::<world::Known>::default(),
         );
         assert_eq!(late.err(), Some(Unfit::NotFirst));
+    }
+    // A later one that does not say which commit made its epoch.
+    let mut world = six();
+    let commit = world.head_of(0);
+    let bundle = dmls::Bundle {
+        group_info: world.people[0].group().head().group_info(world::NOW).unwrap(),
+        ..world.bundle(0, &commit)
+    };
+    let no_commit = |info: &mut dmls::message::GroupInfo| {
+        info.extensions.remove(dmls::registry::ExtensionType::COMMIT_ID);
+    };
+    let info = world.resigned(&bundle, 1, &no_commit).group_info;
+    let tree = world.people[0].group().head().ratchet_tree();
+    let late = GroupEpochs::found(
+        &info,
+        tree.as_deref(),
+        Box::<world::Disk>::default(),
+        Box::<world::Known>::default(),
+    );
+    assert_eq!(late.err(), Some(Unfit::NotFirst));
+    // A founder of whom no server says that it is at home there.
+    let (other, leaf) = (world::Signer::new(0, &mut world.rng), LeafIndex(0));
+    let founder = &world.people[0].identity;
+    let unsigned = other.home.attest(
+        &world::suite(),
+        world.signers[0].keys.private(),
+        Device([1; 32]),
+        founder.signer().public(),
+    );
+    for (identity, rule) in [
+        (founder.clone().with_extensions(Default::default()), HomeRule::Missing),
+        (world::with_home(founder, &unsigned.unwrap()), HomeRule::Signature),
+    ] {
+        let founding = Group::create(
+            &identity,
+            NewGroupOptions::default(),
+            config(ruleset()),
+            world::NOW,
+            &mut world.rng,
+        );
+        let founding = founding.unwrap();
+        let info = founding.group_info().unwrap().to_vec();
+        let tree = founding.apply_unsaved().head().ratchet_tree();
+        let homeless = GroupEpochs::found(
+            &info,
+            tree.as_deref(),
+            Box::<world::Disk>::default(),
+            Box::<world::Known>::default(),
+        );
+        assert_eq!(homeless.err(), Some(Unfit::Invalid(Invalid::Home { leaf, rule })));
     }
     // A group is called by its first commit.
     let world = alone;
