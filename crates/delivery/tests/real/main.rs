@@ -115,6 +115,43 @@ fn a_server_comes_back_at_any_time_and_reads_trees_when_it_needs_them() {
 }
 
 #[test]
+fn a_server_learns_again_what_its_backup_does_not_have() {
+    let mut world = six();
+    let backup = world.kept(2);
+    for who in [0, 2, 4] {
+        world.commits(who, |commit| commit);
+        world.run();
+    }
+    let head = world.head_of(0);
+    world.assert_one(&head);
+    world.restore(2, backup);
+    world.run();
+    world.assert_one(&head);
+    let next = world.commits(5, |commit| commit);
+    world.run();
+    world.assert_one(&next);
+}
+
+#[test]
+fn a_server_that_comes_late_learns_all_from_the_beginning() {
+    let mut world = World::new(3, &[0, 1, 1, 2]);
+    world.forget(2);
+    world.invites(0, &[1, 2]);
+    world.run();
+    for who in [2, 0] {
+        world.commits(who, |commit| commit);
+        world.run();
+    }
+    // Without the server that it brings in, the commit waits.
+    let added = world.invites(1, &[3]);
+    world.run();
+    assert_ne!(world.head_of(0), added);
+    world.create(2);
+    world.run();
+    world.assert_one(&added);
+}
+
+#[test]
 fn what_everybody_is_past_is_let_go() {
     let mut world = six();
     let epochs = |world: &World| {

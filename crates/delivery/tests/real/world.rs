@@ -137,6 +137,7 @@ pub struct World {
     pub disks: Vec<Disk>,
     pub people: Vec<Person>,
     pub name: GroupName,
+    founding: (Vec<u8>, Vec<u8>),
     pub now: Millis,
     sides: Vec<u32>,
     wire: VecDeque<(ServerId, Frame)>,
@@ -167,18 +168,12 @@ impl World {
         let tree = group.head().ratchet_tree().unwrap();
         founder.group = Some(group);
         founder.invited = None;
-        let (mut all, mut disks, mut names) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut all, mut disks) = (Vec::new(), Vec::new());
         for number in 0..servers {
             let disk = Disk::default();
-            let mut server = Server::load(ServerId(number), &Kept::new(), Vec::new()).unwrap();
-            let (name, genesis, epochs) =
-                GroupEpochs::found(&info, Some(&tree), Box::new(disk.clone()), Box::new(known.clone()))
-                    .unwrap();
-            let effects = server.create(name, genesis, Box::new(epochs), Millis(0));
-            disk.write(effects);
+            let server = Server::load(ServerId(number), &Kept::new(), Vec::new()).unwrap();
             all.push(server);
             disks.push(disk);
-            names.push(name);
         }
         let mut world = Self {
             rng,
@@ -188,13 +183,32 @@ impl World {
             servers: all,
             disks,
             people,
-            name: names[0],
+            name: GroupName([0; 32]),
+            founding: (info, tree),
             now: Millis(0),
             sides: Vec::new(),
             wire: VecDeque::new(),
         };
+        (0..servers as usize).for_each(|number| world.create(number));
         world.heal();
         world
+    }
+
+    /// A server begins to serve the group.
+    pub fn create(&mut self, number: usize) {
+        let (disk, known) = (self.disks[number].clone(), self.known.clone());
+        let (info, tree) = &self.founding;
+        let founded = GroupEpochs::found(info, Some(tree), Box::new(disk), Box::new(known));
+        let (name, genesis, epochs) = founded.unwrap();
+        let effects = self.servers[number].create(name, genesis, Box::new(epochs), self.now);
+        self.name = name;
+        self.wire.extend(self.disks[number].write(effects));
+    }
+
+    /// A server has nothing.
+    pub fn forget(&mut self, number: usize) {
+        *self.disks[number].0.borrow_mut() = Kept::new();
+        self.restart(number);
     }
 
     pub fn heal(&mut self) {
@@ -228,6 +242,17 @@ impl World {
         let groups = groups.into_iter().map(|(name, genesis)| (name, genesis, epochs(&name)));
         self.servers[number] = Server::load(ServerId(number as u32), &kept, groups.collect()).unwrap();
         self.set_view(number);
+    }
+
+    /// A server comes back from a backup. Its members read from the beginning of its new queue.
+    pub fn restore(&mut self, number: usize, backup: Kept) {
+        *self.disks[number].0.borrow_mut() = backup;
+        self.restart(number);
+        let effects = self.servers[number].restore(self.now);
+        self.wire.extend(self.disks[number].write(effects));
+        for person in self.people.iter_mut().filter(|person| person.home == number) {
+            person.read = 0;
+        }
     }
 
     pub fn handle(&mut self, number: usize, input: Input) -> Result<(), Refused> {
@@ -264,8 +289,10 @@ impl World {
     pub fn run(&mut self) {
         for _ in 0..3 {
             for number in 0..self.servers.len() {
-                self.handle(number, Input::Start(self.name)).unwrap();
-                self.settle();
+                if self.servers[number].group(&self.name).is_some() {
+                    self.handle(number, Input::Start(self.name)).unwrap();
+                    self.settle();
+                }
             }
             self.now = self.now.after(1_000);
         }
