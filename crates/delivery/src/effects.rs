@@ -19,6 +19,8 @@ pub struct Effects {
 pub enum Alarm {
     /// Somebody calls a commit final that does not follow from what is final here. The group has split for good, or somebody lies.
     FinalFork(dmls::CommitId),
+    /// The trees of a group can't be read, so the server takes no part in it.
+    Damaged(crate::ids::GroupName),
 }
 
 impl Effects {

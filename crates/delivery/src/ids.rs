@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use dmls::CommitId;
+
 use crate::codec::{bytes32, newtype, record};
 
 newtype! {
@@ -22,6 +24,14 @@ bytes32! {
 bytes32! {
     /// A group: the hash of its id and its first GroupInfo. Two servers may invent one group id.
     pub struct GroupName;
+}
+
+impl GroupName {
+    /// By the first commit, which is the hash of that GroupInfo. Of a longer hash the first bytes are enough. `None`: it is too short
+    /// to be one.
+    pub fn of(genesis: &CommitId) -> Option<Self> {
+        genesis.as_bytes().first_chunk().copied().map(Self)
+    }
 }
 
 bytes32! {

@@ -4,11 +4,13 @@
 //! breaks each side goes on by itself; when it heals, the higher confirmation tag decides, and what all have voted for is final.
 //!
 //! [`Server`] has no clock, no network and no disk: [`Server::handle`] takes an [`Input`] and gives [`Effects`], which let frames out only after what
-//! they promise was written. Trees and signatures are behind [`Epochs`].
+//! they promise was written. Trees and signatures are behind [`Epochs`]; [`GroupEpochs`] are
+//! the real ones.
 
 mod codec;
 mod commit;
 mod effects;
+mod epochs;
 mod frame;
 mod group;
 mod ids;
@@ -22,11 +24,15 @@ mod server;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use commit::{Body, Commit, Epochs, Invalid};
+pub use commit::{Body, Commit, Epochs, Joiner, Ranking};
 pub use effects::{Alarm, Effects, Sendable};
+pub use epochs::{
+    GroupEpochs, Home, HomeRule, Invalid, Part, RULES, Records, ServerKeys, Unfit, decode_bundle,
+    encode_bundle,
+};
 pub use frame::{Content, Frame};
 pub use group::{Damaged, Refused};
 pub use ids::{Ballot, Device, GroupName, Incarnation, MessageName, Millis, ServerId};
 pub use message::{Candidate, Digest, Item, Message, Parcel, Testimony, Verdict};
 pub use records::{Kept, Writes};
-pub use server::{Input, Server, Status};
+pub use server::{Input, Server, Status, kept_groups};

@@ -6,10 +6,10 @@ use std::fmt;
 use dmls::CommitId;
 
 use crate::codec::record;
-use crate::commit::{Body, Commit, Epochs};
+use crate::commit::{Body, Commit, Epochs, Joiner};
 use crate::effects::{Alarm, Effects};
 use crate::frame::{Content, Frame};
-use crate::group::{Damaged, Group, Refused, Turn};
+use crate::group::{Damaged, GENESIS, Group, Refused, Turn};
 use crate::ids::{Device, GroupName, Incarnation, MessageName, Millis, ServerId};
 use crate::message::{Item, Verdict};
 use crate::mutant::Mutant;
@@ -20,6 +20,8 @@ use crate::records::{Kept, Only, Writer, key, read};
 const INCARNATION: u8 = b'i';
 const PEER: u8 = b'p';
 const GROUP: u8 = b'g';
+/// Beside the kinds of records that a group has.
+const EPOCHS: u8 = b'e';
 
 /// What happens to a server.
 #[derive(Clone, Debug)]
@@ -141,9 +143,9 @@ impl Server {
             view: BTreeSet::from([me]),
             online: BTreeSet::new(),
         };
-        for (name, genesis, mut epochs) in groups {
+        for (name, genesis, epochs) in groups {
             let prefix = key(GROUP, &name);
-            let group = Group::load(me, genesis, mutant, kept, &prefix, &mut *epochs)?;
+            let group = Group::load(me, genesis, mutant, kept, &prefix)?;
             server.groups.insert(name, Entry { group, epochs, prefix });
         }
         Ok(server)
@@ -178,6 +180,7 @@ impl Server {
             let mut turn = turn(&mut *epochs, now, &self.view, &self.online, &prefix, &mut effects);
             Group::create(self.me, genesis, self.mutant, &mut turn)
         };
+        write_epochs(&mut *epochs, &prefix, &mut effects);
         self.groups.insert(name, Entry { group, epochs, prefix });
         effects
     }
@@ -313,8 +316,19 @@ impl Server {
             return Err(Refused::UnknownEpoch);
         };
         let was_recovering = group.is_recovering();
+        if let Err(damaged) = epochs.wake() {
+            out.alarms.push(Alarm::Damaged(*name));
+            return Err(Refused::Damaged(damaged));
+        }
+        let was_flushed = group.flushed().clone();
         let mut turn = turn(&mut **epochs, now, &self.view, &self.online, prefix, out);
-        take(group, &mut turn)?;
+        if let Err(refused) = take(group, &mut turn) {
+            // What is refused leaves nothing behind, in the trees neither.
+            if !epochs.take_writes().is_empty() {
+                epochs.rest();
+            }
+            return Err(refused);
+        }
         group.take_own(&mut turn);
         let is_back = was_recovering && !group.is_recovering();
         if is_back {
@@ -322,6 +336,10 @@ impl Server {
             group.refill(&mut turn);
         }
         let Turn { sends, outbox, queue, forked, .. } = turn;
+        if *group.flushed() != was_flushed {
+            epochs.let_go(group.flushed());
+        }
+        write_epochs(&mut **epochs, prefix, out);
         let mut writer = Writer::new(&[], &mut out.writes);
         if is_back {
             self.queues.clear(name, &mut writer);
@@ -337,6 +355,13 @@ impl Server {
             self.send(to, Content::Message { group: *name, message }, out);
         }
         Ok(())
+    }
+
+    /// Frees the memory that the trees of a group take. They are read again when something happens in it.
+    pub fn rest(&mut self, name: &GroupName) {
+        if let Some(entry) = self.groups.get_mut(name) {
+            entry.epochs.rest();
+        }
     }
 
     /// Who this is.
@@ -412,10 +437,45 @@ impl Status<'_> {
         self.entry.group.is_busy()
     }
 
+    /// A commit as it was submitted, for who is to process it or to join by it. Of the first there is none.
+    pub fn body(&self, commit: &CommitId) -> Option<&Body> {
+        self.entry.group.body(commit)
+    }
+
+    /// For whom the Welcome of a commit is.
+    pub fn joiners(&self, commit: &CommitId) -> Vec<Joiner> {
+        self.entry.epochs.joiners(commit)
+    }
+
     /// Certified commits, in no order.
     pub fn certified(&self) -> impl Iterator<Item = &CommitId> {
         self.entry.group.certified()
     }
+}
+
+/// The groups of which there are records, each with its first commit, for [`Server::load`].
+pub fn kept_groups(kept: &Kept) -> Result<Vec<(GroupName, Commit)>, Damaged> {
+    let mut groups = Vec::new();
+    let mut from = vec![GROUP];
+    while let Some((first, _)) = kept.range(from..).next().filter(|(key, _)| key.starts_with(&[GROUP])) {
+        let name = GroupName(*first[1..].first_chunk().ok_or(Damaged)?);
+        let prefix = key(GROUP, &name);
+        let genesis = read::<Only, Commit>(kept, &prefix, GENESIS)?.pop().ok_or(Damaged)?;
+        groups.push((name, genesis.1));
+        // Past the last of its keys: no kind is 0xff.
+        from = [&prefix[..], &[0xff]].concat();
+    }
+    Ok(groups)
+}
+
+/// Of the records of a group's epochs.
+pub(crate) fn epochs_prefix(name: &GroupName) -> Vec<u8> {
+    [&key(GROUP, name)[..], &[EPOCHS]].concat()
+}
+
+fn write_epochs(epochs: &mut dyn Epochs, prefix: &[u8], out: &mut Effects) {
+    let records = epochs.take_writes().into_iter();
+    out.writes.extend(records.map(|(key, value)| ([prefix, &[EPOCHS], &key].concat(), value)));
 }
 
 fn turn<'a>(

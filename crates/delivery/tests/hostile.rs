@@ -8,7 +8,8 @@ use dmls::CommitId;
 use dmls::codec::{Decode, Encode};
 use dmls_delivery::{
     Ballot, Body, Candidate, Commit, Content, Device, Digest, Effects, Epochs, Frame, GroupName, Incarnation,
-    Input, Invalid, Kept, Message, MessageName, Millis, Parcel, Server, ServerId, Testimony, Verdict,
+    Input, Invalid, Kept, Message, MessageName, Millis, Parcel, Ranking, Server, ServerId, Testimony,
+    Verdict,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
@@ -21,7 +22,7 @@ struct Anything;
 impl Epochs for Anything {
     fn stage(&mut self, body: &Body) -> Result<Commit, Invalid> {
         match body.bundle.first() {
-            None | Some(0xff) => Err(Invalid("it says so".into())),
+            None | Some(0xff) => Err(Invalid::Other("it says so")),
             Some(_) => Ok(commit(&body.bundle)),
         }
     }
@@ -50,6 +51,7 @@ fn commit(name: &[u8]) -> Commit {
         committer: Device([name[0] % 4; 32]),
         is_external: name[0].is_multiple_of(7),
         servers: (0..4).filter(|server| name[0] >> server & 1 == 1).map(ServerId).collect(),
+        ranking: Ranking::default(),
     }
 }
 

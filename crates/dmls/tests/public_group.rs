@@ -117,6 +117,39 @@ fn copies_with_other_membership_tags_take_nobodys_room() {
 }
 
 #[test]
+fn copies_that_their_committer_vouches_for_are_learnt_in_any_order() {
+    use dmls::registry::ExtensionType;
+    let mut world = World::new();
+    let root = world.root.clone();
+    let bundle = world.alice_commits();
+    let commit = world.with_other_tags(&bundle.commit, 1, 0);
+    let (id, copy_id) = (commit_of(&bundle.commit), commit_of(&commit));
+    let name = copy_id.as_bytes().to_vec();
+    let change = |info: &mut message::GroupInfo| info.extensions.set(ExtensionType::COMMIT_ID, name.clone());
+    let group_info = observed::resigned(&bundle.group_info, ALICE, &change);
+    let copy = Bundle { commit, group_info, ..bundle.clone() };
+    world.tell(&bundle);
+    let next = world.bob_commits();
+    for order in [[&bundle, &copy], [&copy, &bundle]] {
+        world.observer = Observer::new(&world.info, &world.config);
+        for bundle in order {
+            let learnt = child(world.observer.run(|group| group.learn(&root, bundle)));
+            assert_eq!(learnt.commit, commit_of(&bundle.commit));
+        }
+        // What is made on one of them is not made on the other, too.
+        let known = commit_of(&next.commit);
+        child(world.observer.run(|group| group.learn(&id, &next)));
+        let again = world.observer.run(|group| group.learn(&copy_id, &next));
+        assert_eq!(again, Ok(StagedCommit::Duplicate { known }));
+        // Who submits one where the other is known is told so.
+        world.observer = Observer::new(&world.info, &world.config);
+        child(world.observer.stage(&root, order[0]));
+        let known = commit_of(&order[0].commit);
+        assert_eq!(world.observer.stage(&root, order[1]), Ok(StagedCommit::Duplicate { known }));
+    }
+}
+
+#[test]
 fn a_moved_header_moves_nothing() {
     let mut world = World::new();
     let [one, other] = world.fork();
@@ -414,6 +447,21 @@ fn each_leaf_shows_the_server_that_speaks_for_it() {
     let members = world.observer.group.head().members();
     let homes: Vec<_> = members.iter().map(|member| member.home.clone()).collect();
     assert_eq!(homes, [None, None, Some(world.home.clone())]);
+}
+
+#[test]
+fn the_members_that_a_commit_makes_are_seen_before_it_is_taken() {
+    let mut world = World::new();
+    let root = world.root.clone();
+    let bundle = world.alice_adds_dave_with_bobs_update();
+    let before = world.observer.group.head().members();
+    let made = world.observer.group.stage(&root, &bundle).unwrap().members();
+    assert_eq!(world.observer.group.head().members(), before);
+    child(world.observer.stage(&root, &bundle));
+    assert_eq!(made, world.observer.group.head().members());
+    assert_eq!(made.len(), before.len() + 1);
+    // A duplicate makes none.
+    assert!(world.observer.group.stage(&root, &bundle).unwrap().members().is_empty());
 }
 
 // Quotas.

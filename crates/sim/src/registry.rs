@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use dmls::CommitId;
-use dmls_delivery::{Body, Commit, Device, Epochs, Invalid, ServerId};
+use dmls_delivery::{Body, Commit, Device, Epochs, Invalid, Ranking, ServerId};
 
 /// A client of the world, by its number.
 pub type Person = usize;
@@ -116,6 +116,7 @@ impl Registry {
             committer: device(made.committer),
             is_external: made.is_external,
             servers: self.servers(id),
+            ranking: Ranking::default(),
         }
     }
 
@@ -135,7 +136,7 @@ impl Epochs for Seen {
         let id = CommitId::from(body.bundle.clone());
         match registry.commits.get(&id) {
             Some(made) if made.parent.as_ref() == Some(&body.parent) => Ok(registry.commit(&id)),
-            _ => Err(Invalid("nobody made it".into())),
+            _ => Err(Invalid::Other("nobody made it")),
         }
     }
 

@@ -4,10 +4,11 @@ use std::fmt;
 
 use dmls::CommitId;
 
-use super::state::Submission;
+use super::state::{Damaged, Submission};
 use super::{Group, Turn};
-use crate::commit::{Body, Invalid};
-use crate::ids::{Device, MessageName};
+use crate::commit::Body;
+use crate::epochs::Invalid;
+use crate::ids::{Device, MessageName, ServerId};
 use crate::message::{Item, Message, Parcel, Verdict};
 use crate::mutant::Mutant;
 
@@ -19,12 +20,17 @@ pub enum Refused {
     Recovering,
     /// The parent of the commit, or the epoch, is not known here: read the queue first.
     UnknownEpoch,
-    /// The epoch is over: encrypt on the head, with the same name.
+    /// The epoch is over: encrypt on the head, with the same name. Of a commit: see in the queue what became of it, or make another on
+    /// the head.
     EpochOver,
     /// The device is no member there.
     NotMember,
     /// The commit is invalid.
     Invalid(Invalid),
+    /// The commit brings in a server which the roster does not have, or not under the key that its leaves name.
+    UnknownServer(ServerId),
+    /// What is kept of the group can't be read.
+    Damaged(Damaged),
 }
 
 impl fmt::Display for Refused {
@@ -32,9 +38,13 @@ impl fmt::Display for Refused {
         match self {
             Self::Recovering => f.write_str("the server comes back from a backup: try again later"),
             Self::UnknownEpoch => f.write_str("the server does not know the epoch: read the queue first"),
-            Self::EpochOver => f.write_str("the epoch is over: encrypt again in the newest one"),
+            Self::EpochOver => f.write_str("the epoch is over: make it again in the newest one"),
             Self::NotMember => f.write_str("the device is not a member there"),
             Self::Invalid(invalid) => invalid.fmt(f),
+            Self::UnknownServer(server) => {
+                write!(f, "the roster does not have server {} with the key that the commit names", server.0)
+            }
+            Self::Damaged(damaged) => damaged.fmt(f),
         }
     }
 }
@@ -65,9 +75,15 @@ impl Group {
         if !self.has_body(&body.parent) {
             return Err(Refused::UnknownEpoch);
         }
-        let staged = turn.epochs.stage(&body).map_err(Refused::Invalid)?;
+        let staged = turn.epochs.stage(&body).map_err(|invalid| match invalid {
+            Invalid::Over => Refused::EpochOver,
+            invalid => Refused::Invalid(invalid),
+        })?;
         if staged.committer != device {
             return Err(Refused::NotMember);
+        }
+        if let Some(server) = turn.epochs.stranger(&staged.id) {
+            return Err(Refused::UnknownServer(server));
         }
         let commit = self.keep(staged, body, turn);
         let is_known = self.state.is_certified(&commit)

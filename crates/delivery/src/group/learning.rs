@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use dmls::CommitId;
 
 use super::{Group, Turn};
-use crate::commit::{Body, Commit, Invalid};
+use crate::commit::{Body, Commit};
+use crate::epochs::Invalid;
 use crate::ids::ServerId;
 use crate::message::{Candidate, Digest, Item, Message, Testimony};
 

@@ -18,7 +18,8 @@ use self::ballots::Running;
 pub use self::clients::Refused;
 pub use self::state::Damaged;
 use self::state::State;
-use crate::commit::{Commit, Epochs};
+pub(crate) use self::state::kind::GENESIS;
+use crate::commit::{Body, Commit, Epochs};
 use crate::ids::{Device, Millis, ServerId};
 use crate::message::{Item, Message, Parcel};
 use crate::mutant::Mutant;
@@ -84,9 +85,8 @@ impl Group {
         mutant: Option<Mutant>,
         kept: &Kept,
         prefix: &[u8],
-        epochs: &mut dyn Epochs,
     ) -> Result<Self, Damaged> {
-        let mut state = State::load(me, genesis, kept, prefix, epochs)?;
+        let mut state = State::load(me, genesis, kept, prefix)?;
         if mutant == Some(Mutant::Amnesia) {
             state.forget_votes();
         }
@@ -134,6 +134,11 @@ impl Group {
     /// Certified commits, in no order.
     pub(crate) fn certified(&self) -> impl Iterator<Item = &CommitId> {
         self.state.nodes.keys().filter(|id| self.state.is_certified(id))
+    }
+
+    /// What was submitted as a commit. Of the first there is none.
+    pub(crate) fn body(&self, id: &CommitId) -> Option<&Body> {
+        self.state.nodes.get(id)?.body.as_ref()
     }
 
     /// Takes a message of another server, or of our own.

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use dmls::CommitId;
 use dmls::codec::DecodeError;
 
-use crate::commit::{Body, Commit, Epochs, Invalid};
+use crate::commit::{Body, Commit};
 use crate::ids::{Ballot, Device, ServerId};
 use crate::message::Verdict;
 use crate::records::{Kept, Only, Writer, read};
 
 /// Kinds of records.
-mod kind {
-    pub(super) const GENESIS: u8 = b'g';
+pub(crate) mod kind {
+    pub(crate) const GENESIS: u8 = b'g';
     pub(super) const BODY: u8 = b'b';
     pub(super) const CERTIFIED: u8 = b'c';
     pub(super) const CANDIDATE: u8 = b'a';
@@ -72,7 +72,7 @@ pub(super) struct State {
 impl State {
     /// The group as it begins.
     pub(super) fn create(me: ServerId, genesis: Commit, out: &mut Writer<'_>) -> Self {
-        out.put(kind::GENESIS, &Only, &genesis.id);
+        out.put(kind::GENESIS, &Only, &genesis);
         Self::new(me, genesis)
     }
 
@@ -97,22 +97,14 @@ impl State {
     }
 
     /// As it was kept.
-    pub(super) fn load(
-        me: ServerId,
-        genesis: Commit,
-        kept: &Kept,
-        prefix: &[u8],
-        epochs: &mut dyn Epochs,
-    ) -> Result<Self, Damaged> {
+    pub(super) fn load(me: ServerId, genesis: Commit, kept: &Kept, prefix: &[u8]) -> Result<Self, Damaged> {
         let mut state = Self::new(me, genesis);
-        let bodies = read::<CommitId, Body>(kept, prefix, kind::BODY)?;
-        let mut bodies: BTreeMap<_, _> = bodies.into_iter().collect();
-        while !bodies.is_empty() {
-            let ready = bodies.iter().find(|(_, body)| state.nodes.contains_key(&body.parent));
-            let id = ready.map(|(id, _)| id.clone()).ok_or(Damaged)?;
-            let body = bodies.remove(&id).ok_or(Damaged)?;
-            let commit = epochs.stage(&body)?;
+        // What a commit is was found out when it came: loading takes no tree.
+        for (_, Stored { commit, body }) in read::<CommitId, Stored>(kept, prefix, kind::BODY)? {
             state.link(commit, body);
+        }
+        if !state.is_one_tree() {
+            return Err(Damaged);
         }
         state.certified.extend(read(kept, prefix, kind::CERTIFIED)?);
         state.candidates.extend(read(kept, prefix, kind::CANDIDATE)?);
@@ -131,14 +123,26 @@ impl State {
         Ok(state)
     }
 
+    /// Whether every commit descends from the first.
+    fn is_one_tree(&self) -> bool {
+        let mut reached = vec![&self.genesis];
+        let mut next = 0;
+        while let Some(id) = reached.get(next) {
+            reached.extend(self.children(id));
+            next += 1;
+        }
+        reached.len() == self.nodes.len()
+    }
+
     fn link(&mut self, commit: Commit, body: Body) {
         self.children.entry(body.parent.clone()).or_default().insert(commit.id.clone());
         self.nodes.insert(commit.id.clone(), Node { commit, body: Some(body) });
     }
 
     pub(super) fn add(&mut self, commit: Commit, body: Body, out: &mut Writer<'_>) {
-        out.put(kind::BODY, &commit.id, &body);
-        self.link(commit, body);
+        let stored = Stored { commit, body };
+        out.put(kind::BODY, &stored.commit.id, &stored);
+        self.link(stored.commit, stored.body);
     }
 
     /// The commit, whose body is here.
@@ -277,6 +281,13 @@ struct Said {
     device: Device,
 }
 
+/// A commit as it is kept.
+struct Stored {
+    commit: Commit,
+    body: Body,
+}
+
+crate::codec::record!(Stored { commit, body });
 crate::codec::record!(Said { commit, device });
 crate::codec::record!(Submission { commit, device });
 
@@ -286,12 +297,6 @@ pub struct Damaged;
 
 impl From<DecodeError> for Damaged {
     fn from(_: DecodeError) -> Self {
-        Self
-    }
-}
-
-impl From<Invalid> for Damaged {
-    fn from(_: Invalid) -> Self {
         Self
     }
 }

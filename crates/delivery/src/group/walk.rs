@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dmls::{CommitId, ForkChoice};
+use dmls::CommitId;
 
 use super::Group;
 use crate::commit::{Commit, Epochs};
@@ -81,11 +81,12 @@ impl Group {
         let candidate = |commit: &'a Commit| dmls::Candidate {
             tag: &commit.tag,
             commit: &commit.id,
-            committer: None,
-            removes: &[],
+            committer: commit.ranking.committer,
+            removes: &commit.ranking.removes,
         };
         let candidates: Vec<_> = siblings.iter().map(|commit| candidate(commit)).collect();
-        let winner = ForkChoice::HighestConfirmationTag.choose(&candidates)?;
+        let parent = self.state.parent(&siblings.first()?.id)?;
+        let winner = self.state.commit(parent).ranking.children.choose(&candidates)?;
         Some(siblings[winner].id.clone())
     }
 

@@ -36,6 +36,12 @@ impl PublicMember {
     }
 }
 
+impl PublicNode {
+    pub(super) fn members(&self) -> Vec<PublicMember> {
+        self.epoch.tree.leaves().map(|(leaf, node)| PublicMember::new(leaf, node)).collect()
+    }
+}
+
 impl<'g> PublicEpochRef<'g> {
     pub(super) fn new(group: &'g PublicGroup, commit: &CommitId) -> Option<Self> {
         Some(Self { group, vertex: group.graph.get(commit)? })
@@ -105,8 +111,7 @@ impl<'g> PublicEpochRef<'g> {
 
     /// Its members, by their leaves.
     pub fn members(&self) -> Vec<PublicMember> {
-        let leaves = self.node().epoch.tree.leaves();
-        leaves.map(|(leaf, node)| PublicMember::new(leaf, node)).collect()
+        self.node().members()
     }
 
     /// The extensions of its GroupContext.

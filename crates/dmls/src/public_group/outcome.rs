@@ -13,7 +13,7 @@ pub enum StagedCommit {
     /// A new epoch.
     Child(Box<PublicChild>),
     /// Its epoch is here already: the same commit, or one that differs only in what no observer can check, the
-    /// membership tag.
+    /// membership tag, unless it is [learnt](crate::PublicGroup::learn).
     Duplicate {
         /// The commit by which the epoch is known here.
         known: CommitId,

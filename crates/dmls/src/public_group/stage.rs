@@ -38,7 +38,8 @@ impl PublicGroup {
         self.submit(parent, Submission::new(bundle, true))
     }
 
-    /// The same for a commit that delivery services have agreed on: no quota counts.
+    /// The same for a commit that delivery services have agreed on: no quota counts. Nor does it matter which came first of two
+    /// commits that differ only in their membership tags: both are epochs here, of which members can process one.
     pub fn learn(
         &mut self,
         parent: &CommitId,
@@ -94,9 +95,14 @@ impl PublicGroup {
         }
         let content = self.verify(&vertex.value, message, header.as_ref())?;
         let (node, summary, edge) = self.child(&vertex.value, commit, &content, submission)?;
+        // Under a parent that differs from its own in the membership tag only.
+        if self.graph.get(&edge.commit).is_some() {
+            return Ok((StagedCommit::Duplicate { known: edge.commit }, Vec::new()));
+        }
         // A claim does not stand for what is attested, nor takes its room.
         let same = |child: &PublicNode| {
-            child.epoch.context == node.epoch.context
+            submission.has_quota
+                && child.epoch.context == node.epoch.context
                 && child.epoch.confirmation_tag == node.epoch.confirmation_tag
                 && (child.attested || !node.attested)
         };

@@ -6,7 +6,7 @@ use crate::forks::Vertex;
 use crate::group::{Changes, Key, TreeUses};
 use crate::key_schedule::CommitId;
 
-use super::{PublicGroup, PublicNode};
+use super::{PublicGroup, PublicMember, PublicNode, StagedCommit};
 
 /// What an operation will do: [`persist`](PublicStep::persist) it, or drop it and nothing has happened.
 #[must_use = "nothing has happened yet: persist the step"]
@@ -45,6 +45,18 @@ impl<T> PublicStep<'_, T> {
     /// What to write.
     pub fn changes(&self) -> &Changes {
         &self.changes
+    }
+}
+
+impl PublicStep<'_, StagedCommit> {
+    /// The members of the epoch that the commit makes, by their leaves, to be judged before anything happens. None, if it makes no
+    /// new one.
+    pub fn members(&self) -> Vec<PublicMember> {
+        let made = self.effects.iter().find_map(|effect| match effect {
+            Effect::Add(_, vertex) => Some(vertex.value.members()),
+            _ => None,
+        });
+        made.unwrap_or_default()
     }
 }
 
