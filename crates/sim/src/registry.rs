@@ -172,7 +172,7 @@ impl Epochs for Seen {
 
 impl Registry {
     /// Members before and after, without the committer.
-    fn witnesses(&self, commit: &CommitId) -> BTreeSet<Person> {
+    pub fn witnesses(&self, commit: &CommitId) -> BTreeSet<Person> {
         let made = self.get(commit);
         let Some(parent) = &made.parent else { return BTreeSet::new() };
         let mut both: BTreeSet<_> = self.get(parent).members.intersection(&made.members).copied().collect();

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use dmls_sim::Mutant;
-use dmls_sim::exhaustive::{BOUNDS, Bounds, bounds, search};
+use dmls_sim::exhaustive::{Bounds, LARGE, QUICK, bounds, search};
 
 /// Searches all states of a small world of the delivery service.
 #[derive(Parser)]
@@ -41,7 +41,7 @@ struct Options {
 fn main() -> ExitCode {
     let options = Options::parse();
     let Some(world) = &options.world else {
-        BOUNDS.iter().for_each(|bounds| println!("{}", bounds.name));
+        QUICK.iter().chain(&LARGE).for_each(|bounds| println!("{}", bounds.name));
         return ExitCode::SUCCESS;
     };
     let Some(found) = bounds(world) else {

@@ -23,6 +23,7 @@ pub fn all(model: &Model, state: &State) -> Step {
     }
     heads_descend_from_finals(&registry, state)?;
     nobody_adds_a_ghost(&registry, state, &certified)?;
+    finals_can_be_processed(&registry, &finals)?;
     if model.bounds.liar.is_none() {
         finals_are_highest(&registry, &finals, &certified)?;
     }
@@ -39,6 +40,21 @@ fn finals_are_highest(
     let certified = certified.iter().filter(sound).cloned().collect();
     let is_good = finals.iter().all(|last| is_highest(registry, last, &certified));
     if is_good { Ok(()) } else { Err(Violation::FinalIsNotHighest) }
+}
+
+/// Rule 9: a final commit can be processed by one of those who could say so and are still members.
+fn finals_can_be_processed(registry: &Registry, finals: &BTreeSet<CommitId>) -> Step {
+    for last in finals {
+        let members = &registry.get(last).members;
+        for id in registry.path(last) {
+            let witnesses = registry.witnesses(&id);
+            let mut here = witnesses.intersection(members).peekable();
+            if here.peek().is_some() && here.all(|person| registry.get(&id).broken_for.contains(person)) {
+                return Err(Violation::Bricked);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Final beats tag.

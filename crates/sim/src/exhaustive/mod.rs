@@ -32,5 +32,5 @@ mod model;
 mod network;
 mod search;
 
-pub use bounds::{BOUNDS, Bounds, HUNTS, Hunt, bounds};
+pub use bounds::{Bounds, Hunt, LARGE, Offer, QUICK, bounds, hunts};
 pub use search::{Found, Report, search};

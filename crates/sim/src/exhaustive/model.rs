@@ -153,14 +153,14 @@ impl Model {
         Ok(state)
     }
 
-    /// One server takes inputs; what it sends is under way then.
+    /// One server takes inputs; what it sends is under way then. `true` if it acknowledges a row.
     fn take(
         &self,
         state: &mut State,
         at: usize,
         inputs: Vec<Input>,
         view: Option<u8>,
-    ) -> Result<(), Violation> {
+    ) -> Result<bool, Violation> {
         let old = &state.machines[at];
         let mut server = testing::copy(&old.server, |_| self.sight());
         let mut kept = old.kept.clone();
@@ -185,18 +185,24 @@ impl Model {
             }
             let _ = server.handle(Input::Acknowledge { device: device(peer), up_to: u64::MAX }, NOW);
         }
-        state.net.extend(new.into_iter().filter_map(|(to, frame)| Flying::new(to.0 as usize, frame)));
+        let is_received = new.iter().any(|(_, frame)| matches!(frame.content, Content::Received { .. }));
+        state.net.extend(
+            new.into_iter()
+                .filter_map(|(to, frame)| Flying::new(to.0 as usize, frame, self.bounds.is_reduced)),
+        );
         state.machines[at] = self.machine(server, kept);
         self.forget_dead(state);
         let leads = Glimpse::of(&state.machines[at].server, &GROUP).and_then(|glimpse| glimpse.leads());
         if !leads.is_some_and(|(_, is_preparing)| is_preparing) {
             state.views[at] = 0;
         }
-        Ok(())
+        Ok(is_received)
     }
 
     fn forget_dead(&self, state: &mut State) {
-        if self.mutant == Some(Mutant::Amnesia) && state.restarts < self.bounds.restarts {
+        if !self.bounds.is_reduced
+            || self.mutant == Some(Mutant::Amnesia) && state.restarts < self.bounds.restarts
+        {
             return;
         }
         let counts_old = self.mutant == Some(Mutant::IgnoredPromise);
@@ -210,12 +216,12 @@ impl Model {
         let commit = commits::make(&mut self.registry.borrow_mut(), &head, at, kind, self.bounds.falling);
         let Some(body) = self.registry.borrow().body(&commit) else { return Ok(()) };
         state.commits.insert(commit);
-        for peer in (0..self.bounds.servers).filter(|peer| *peer != at) {
+        for peer in (0..self.bounds.servers).filter(|peer| *peer != at && self.bounds.is_reduced) {
             let message = Message::Bodies { bodies: vec![body.clone()] };
             let frame = frame_of(at, Content::Message { group: GROUP, message });
             self.take(state, peer, vec![Input::Frame(frame)], None)?;
         }
-        self.take(state, at, vec![Input::Submit { group: GROUP, device: device(at), body }], None)
+        self.take(state, at, vec![Input::Submit { group: GROUP, device: device(at), body }], None).map(drop)
     }
 
     /// A ballot begins.
@@ -226,17 +232,21 @@ impl Model {
         let message = Message::Outbid { ballot: low, promised };
         let frame = frame_of((at + 1) % self.bounds.servers, Content::Message { group: GROUP, message });
         state.views[at] = view;
-        self.take(state, at, vec![Input::Frame(frame), Input::Start(GROUP)], Some(view))
+        self.take(state, at, vec![Input::Frame(frame), Input::Start(GROUP)], Some(view)).map(drop)
     }
 
-    /// A frame arrives.
+    /// A frame arrives. A row for which a body is missing comes again.
     pub fn deliver(&self, state: &mut State, flying: &Flying, stays: bool) -> Result<(), Violation> {
+        state.rows += 1;
         if !stays {
             state.net.remove(flying);
         }
-        state.rows += 1;
-        let frame = flying.frame(state.rows);
-        self.take(state, flying.to(), vec![Input::Frame(frame)], None)
+        let is_received =
+            self.take(state, flying.to(), vec![Input::Frame(flying.frame(state.rows))], None)?;
+        if flying.is_parcel() && !is_received {
+            state.net.insert(flying.clone());
+        }
+        Ok(())
     }
 
     fn restart(&self, state: &mut State, at: usize) -> Result<(), Violation> {
@@ -257,7 +267,7 @@ impl Model {
     pub fn testify(&self, state: &mut State, at: usize, commit: &CommitId) -> Result<(), Violation> {
         let verdict = if self.can_process(at, commit) { Verdict::Ok } else { Verdict::Failed };
         let input = Input::Testify { group: GROUP, device: device(at), commit: commit.clone(), verdict };
-        self.take(state, at, vec![input], None)
+        self.take(state, at, vec![input], None).map(drop)
     }
 
     fn can_process(&self, person: usize, commit: &CommitId) -> bool {

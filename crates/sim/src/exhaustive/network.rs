@@ -22,14 +22,13 @@ struct Packet {
 
 impl Flying {
     /// `None` for what is left out (see the folder's comment). The number of a row is forgotten.
-    pub fn new(to: usize, mut frame: Frame) -> Option<Self> {
+    pub fn new(to: usize, mut frame: Frame, is_reduced: bool) -> Option<Self> {
         match &mut frame.content {
-            Content::Parcel { parcel: Parcel::Flush { .. }, .. }
-            | Content::Hello
-            | Content::Received { .. } => {
+            Content::Hello | Content::Received { .. } => return None,
+            Content::Parcel { parcel: Parcel::Flush { .. }, .. } if is_reduced => return None,
+            Content::Message { message: Message::Outbid { .. } | Message::AskFlush, .. } if is_reduced => {
                 return None;
             }
-            Content::Message { message: Message::Outbid { .. } | Message::AskFlush, .. } => return None,
             Content::Parcel { number, .. } => *number = 0,
             Content::Message { .. } => {}
         }

@@ -40,6 +40,15 @@ struct Reached {
 
 /// All states within bounds, or until something goes wrong, or until there are `at_most`.
 pub fn search(bounds: Bounds, mutant: Option<Mutant>, at_most: usize) -> Report {
+    search_with(bounds, mutant, at_most, &mut |_| {})
+}
+
+fn search_with(
+    bounds: Bounds,
+    mutant: Option<Mutant>,
+    at_most: usize,
+    visit: &mut dyn FnMut(&State),
+) -> Report {
     let model = Model::new(bounds, mutant);
     let mut report = Report { states: 1, depth: 0, is_complete: true, found: None };
     let mut reached = vec![Reached { from: 0, action: None }];
@@ -63,6 +72,7 @@ pub fn search(bounds: Bounds, mutant: Option<Mutant>, at_most: usize) -> Report 
             if !seen.insert(next.fingerprint()) {
                 continue;
             }
+            visit(&next);
             let number = reached.len() as u32;
             reached.push(Reached { from: place, action: Some(action) });
             let mut step = invariants::all(&model, &next);
@@ -102,4 +112,64 @@ fn history(model: &Model, reached: &[Reached]) -> Vec<String> {
         state = model.apply(&before, action).ok().flatten();
     }
     texts
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use dmls::CommitId;
+    use dmls_delivery::testing::Glimpse;
+
+    use super::*;
+    use crate::exhaustive::bounds;
+    use crate::exhaustive::model::GROUP;
+
+    type Known = Vec<(BTreeSet<CommitId>, BTreeSet<CommitId>, CommitId)>;
+
+    /// Of each server what is certified, voted for, and final.
+    fn known(state: &State) -> Known {
+        let servers = state.machines.iter().map(|machine| &machine.server);
+        servers
+            .filter_map(|server| {
+                let (status, glimpse) = (server.group(&GROUP)?, Glimpse::of(server, &GROUP)?);
+                let candidates = glimpse.candidates().map(|(commit, _)| commit.clone()).collect();
+                Some((status.certified().cloned().collect(), candidates, status.finalized().clone()))
+            })
+            .collect()
+    }
+
+    fn all_known(bounds: Bounds) -> (BTreeSet<Known>, usize) {
+        let mut all = BTreeSet::new();
+        let report = search_with(bounds, None, 2_000_000, &mut |state| {
+            all.insert(known(state));
+        });
+        assert!(report.found.is_none() && report.is_complete, "{:?}", report.found);
+        (all, report.states)
+    }
+
+    fn show<'a>(known: impl Iterator<Item = &'a Known>) -> Vec<String> {
+        known.take(3).map(|known| format!("{known:?}")).collect()
+    }
+
+    /// Everything that servers can come to know they come to know with the reductions, too.
+    #[test]
+    fn reductions_lose_nothing() {
+        for (name, ballots, commits) in [("two-kick", 2, 2), ("two-restart", 2, 1), ("three", 1, 2)] {
+            let bounds = Bounds { ballots, commits, ..bounds(name).expect("its name") };
+            let (reduced, states) = all_known(bounds);
+            let (full, of) = all_known(Bounds { is_reduced: false, ..bounds });
+            println!(
+                "{name}: {states} of {of} states, {} and {} of what servers know",
+                reduced.len(),
+                full.len()
+            );
+            assert!(
+                reduced == full,
+                "{name}: {:#?} only with, {:#?} only without",
+                show(reduced.difference(&full)),
+                show(full.difference(&reduced))
+            );
+        }
+    }
 }
