@@ -40,7 +40,7 @@ bytes32! {
 }
 
 /// A ballot of one group: the higher number is higher, of equal numbers the one of the higher server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ballot {
     /// Counts from 1.
     pub number: u64,

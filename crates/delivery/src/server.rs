@@ -364,6 +364,31 @@ impl Server {
         }
     }
 
+    /// The same server once more. What each group looks its commits up in is given anew.
+    #[cfg(feature = "testing")]
+    pub(crate) fn copy(&self, epochs: impl Fn(&GroupName) -> Box<dyn Epochs>) -> Self {
+        let copy = |(name, entry): (&GroupName, &Entry)| {
+            let (group, prefix) = (entry.group.clone(), entry.prefix.clone());
+            (*name, Entry { group, epochs: epochs(name), prefix })
+        };
+        Self {
+            me: self.me,
+            incarnation: self.incarnation,
+            mutant: self.mutant,
+            peers: self.peers.clone(),
+            groups: self.groups.iter().map(copy).collect(),
+            outboxes: self.outboxes.clone(),
+            queues: self.queues.clone(),
+            view: self.view.clone(),
+            online: self.online.clone(),
+        }
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn agreement(&self, name: &GroupName) -> Option<&Group> {
+        self.groups.get(name).map(|entry| &entry.group)
+    }
+
     /// Who this is.
     pub fn id(&self) -> ServerId {
         self.me

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use dmls::CommitId;
 
-use crate::registry::Person;
+use crate::registry::{Person, Registry};
 use crate::world::{Step, Violation, World};
 
 /// The last final commit of the world.
@@ -54,9 +54,13 @@ pub fn all(world: &mut World) -> Step {
 /// J1, once more over everything.
 fn one_chain(world: &World) -> Step {
     let registry = world.registry.borrow();
-    let last = last_final(world);
-    let is_chain = world.finals.iter().all(|id| registry.is_ancestor(id, &last));
-    if is_chain { Ok(()) } else { Err(Violation::FinalFork) }
+    if is_chain(&registry, &world.finals) { Ok(()) } else { Err(Violation::FinalFork) }
+}
+
+/// J1 of commits: of any two one is the other or descends from it.
+pub fn is_chain(registry: &Registry, finals: &BTreeSet<CommitId>) -> bool {
+    let last = finals.iter().max_by_key(|id| registry.path(id).len());
+    last.is_none_or(|last| finals.iter().all(|id| registry.is_ancestor(id, last)))
 }
 
 /// What some server has certified.
@@ -72,18 +76,19 @@ fn highest_tags(world: &World) -> Step {
     if !is_plain || world.rare.contains_key("backup restored") {
         return Ok(());
     }
-    let certified = certified(world);
-    let last = last_final(world);
-    for id in registry.path(&last) {
-        let made = registry.get(&id);
+    let is_highest = is_highest(&registry, &last_final(world), &certified(world));
+    if is_highest { Ok(()) } else { Err(Violation::FinalIsNotHighest) }
+}
+
+/// J2 of commits: on the way to a final one each has the highest tag of its certified siblings.
+pub fn is_highest(registry: &Registry, last: &CommitId, certified: &BTreeSet<CommitId>) -> bool {
+    registry.path(last).iter().all(|id| {
+        let made = registry.get(id);
         let siblings = certified.iter().map(|other| (other, registry.get(other)));
         let mut siblings =
             siblings.filter(|(_, other)| other.parent.is_some() && other.parent == made.parent);
-        if siblings.any(|(other, sibling)| (sibling.tag, other) > (made.tag, &id)) {
-            return Err(Violation::FinalIsNotHighest);
-        }
-    }
-    Ok(())
+        !siblings.any(|(other, sibling)| (sibling.tag, other) > (made.tag, id))
+    })
 }
 
 /// J4.

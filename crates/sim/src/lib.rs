@@ -8,6 +8,7 @@ mod checks;
 mod client;
 mod config;
 mod dice;
+pub mod exhaustive;
 mod registry;
 mod run;
 mod script;

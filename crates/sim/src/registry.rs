@@ -51,9 +51,14 @@ pub fn person(device: &Device) -> Person {
 }
 
 impl Registry {
+    /// No commit yet.
+    pub fn with_homes(homes: Vec<u32>) -> Self {
+        Self { homes, commits: BTreeMap::new() }
+    }
+
     /// A group with its first members.
     pub fn new(homes: Vec<u32>, members: BTreeSet<Person>) -> (Self, CommitId) {
-        let mut registry = Self { homes, commits: BTreeMap::new() };
+        let mut registry = Self::with_homes(homes);
         let committer = members.first().copied().unwrap_or_default();
         let genesis = registry.make(Made {
             parent: None,
@@ -69,8 +74,13 @@ impl Registry {
     /// A new commit.
     pub fn make(&mut self, made: Made) -> CommitId {
         let id = CommitId::from((self.commits.len() as u32).to_be_bytes().to_vec());
-        self.commits.insert(id.clone(), made);
+        self.insert(id.clone(), made);
         id
+    }
+
+    /// A commit with a name of its own.
+    pub fn insert(&mut self, id: CommitId, made: Made) {
+        self.commits.insert(id, made);
     }
 
     /// One commit.
@@ -163,7 +173,7 @@ impl Epochs for Seen {
 
 impl Registry {
     /// Members before and after, without the committer.
-    fn witnesses(&self, commit: &CommitId) -> BTreeSet<Person> {
+    pub fn witnesses(&self, commit: &CommitId) -> BTreeSet<Person> {
         let made = self.get(commit);
         let Some(parent) = &made.parent else { return BTreeSet::new() };
         let mut both: BTreeSet<_> = self.get(parent).members.intersection(&made.members).copied().collect();

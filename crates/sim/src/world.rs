@@ -53,6 +53,10 @@ pub enum Violation {
     Damaged,
     /// What a server keeps of its outboxes does not empty.
     OutboxStuck,
+    /// The head of a server does not descend from its last final commit.
+    HeadLeavesFinal,
+    /// A commit is certified that brings in a server which has promised nothing.
+    GhostServer,
 }
 
 impl fmt::Display for Violation {

@@ -10,7 +10,7 @@ use crate::message::{Digest, Item, Message, Parcel};
 use crate::mutant::Mutant;
 
 /// A ballot that we lead. It ends with the process.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Running {
     ballot: Ballot,
     /// M: all of whom promise.
@@ -20,7 +20,7 @@ pub(super) struct Running {
     phase: Phase,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 enum Phase {
     /// Waits for the promises.
     Preparing { promised: BTreeSet<ServerId> },
@@ -40,6 +40,16 @@ enum Phase {
 impl Running {
     pub(super) fn is_busy(&self) -> bool {
         !matches!(self.phase, Phase::Over)
+    }
+
+    #[cfg(feature = "testing")]
+    pub(super) fn ballot(&self) -> Ballot {
+        self.ballot
+    }
+
+    #[cfg(feature = "testing")]
+    pub(super) fn is_preparing(&self) -> bool {
+        matches!(self.phase, Phase::Preparing { .. })
     }
 }
 

@@ -3,6 +3,8 @@
 mod ballots;
 mod clients;
 mod finality;
+#[cfg(feature = "testing")]
+mod glimpse;
 mod learning;
 mod recovery;
 mod state;
@@ -54,6 +56,7 @@ impl Turn<'_> {
 }
 
 /// One group at one server. What must outlive a crash is in `state`.
+#[cfg_attr(feature = "testing", derive(Clone))]
 pub(crate) struct Group {
     state: State,
     mutant: Option<Mutant>,
