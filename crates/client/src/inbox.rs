@@ -22,6 +22,8 @@ const INVITATIONS: Table<'_> = Table::new("invitations");
 
 /// Invitations that wait, at most: anybody who has a key package of ours can make one. More than a person would look through.
 const MAX_INVITATIONS: usize = 256;
+/// Invitations that wait, at most, for one into a group that we are in to wait with them: members leave room for others.
+const MAX_WAITING: usize = 64;
 /// Groups that we join by ourselves, at most: each costs memory, and time at each synchronization. A person can join more.
 const MAX_GROUPS: usize = 256;
 
@@ -168,7 +170,7 @@ impl Client {
         if self.settings.ask || self.groups.len() >= MAX_GROUPS {
             self.events.push(Event::Invited { invitation: name });
         } else {
-            self.accept(name, now)?;
+            self.accept(name, true, now)?;
         }
         Ok(Fate::Taken)
     }
@@ -187,16 +189,16 @@ impl Client {
         let mut joined = 0;
         self.waits_for_us = false;
         for name in waiting.into_iter().filter_map(|name| name.try_into().ok().map(Name)) {
-            joined += usize::from(self.accept(name, now)?);
+            joined += usize::from(self.accept(name, self.settings.ask, now)?);
         }
         Ok(joined)
     }
 
     /// Accepts an invitation into a group that we are not in, or the answer to our request to be taken in again.
     ///
-    /// An invitation into a group that we are in comes of a split, on both sides of which we were invited: we can't tell which side won. It
-    /// is a reason to ask, if there is more that we can't follow.
-    pub(crate) fn accept(&mut self, invitation: Name, now: Time) -> Result<bool, Error> {
+    /// An invitation into a group that we are in comes of a split, on both sides of which we were invited, or after a removal of which we have not
+    /// heard: we can't tell. It waits for such a removal. The first time (`is_new`) it is a reason to ask, if there is more that we can't follow.
+    fn accept(&mut self, invitation: Name, is_new: bool, now: Time) -> Result<bool, Error> {
         let Some(stored) = self.profile.get(INVITATIONS, &invitation.0)? else { return Ok(false) };
         let welcome = stored.as_bytes();
         let Some(used) = self.profile.key_package_for(welcome, self.config.provider)? else {
@@ -206,43 +208,54 @@ impl Client {
         let founding = match Group::join(&used.own, welcome, None, self.config.clone(), now) {
             Ok(founding) => founding,
             Err(e) => {
-                let why = e.to_string();
-                self.events.push(Event::Refused { place: Place::Invitations, name: invitation, why });
-                self.profile.transaction(|tx| tx.delete(INVITATIONS, &invitation.0).map_err(Error::from))?;
+                self.refuse_invitation(invitation, e.to_string())?;
                 return Ok(false);
             }
         };
         let id = founding.group().id().to_vec();
-        match self.groups.get(&id) {
-            None => self.enter(invitation, used, founding, GroupEvent::Joined, now)?,
-            Some(local) => {
-                // Anybody can make a group with this id. Only who was a member takes us into ours.
-                let is_known = founding.inviter().is_some_and(|inviter| was_member(&local.group, inviter));
-                let answers = Origin::of(&used.own.key_package().leaf_node).rejoins == id;
-                if is_known && (answers || local.group.is_removed() || local.state.stranded) {
-                    self.enter(invitation, used, founding, GroupEvent::JoinedAgain, now)?;
-                } else if answers {
-                    // By somebody who came on another branch: another answer may tell us of it. It waits.
-                    return Ok(false);
-                } else {
-                    let state = self.signed(&id, now).filter(|_| is_known);
-                    self.profile.transaction(|tx| {
-                        if let Some(state) = &state {
-                            state.store(tx, &id)?;
-                        }
-                        tx.delete(INVITATIONS, &invitation.0).map_err(Error::from)
-                    })?;
-                    if let Some(state) = state {
-                        self.local(&id)?.state = state;
-                    } else {
-                        let why = "it is for a group that you are in, by somebody who never was".to_owned();
-                        self.events.push(Event::Refused { place: Place::Invitations, name: invitation, why });
-                    }
-                    return Ok(false);
-                }
-            }
+        let Some(local) = self.groups.get(&id) else {
+            self.enter(invitation, used, founding, GroupEvent::Joined, now)?;
+            return Ok(true);
+        };
+        // Anybody can make a group with this id. Only who was a member takes us into ours.
+        let is_known = founding.inviter().is_some_and(|inviter| was_member(&local.group, inviter));
+        let answers = Origin::of(&used.own.key_package().leaf_node).rejoins == id;
+        // What waited may be older than the removal, and of another branch.
+        let is_ahead = is_new || founding.group().head().number() > local.group.head().number();
+        let is_out = local.group.is_removed() && is_ahead || local.state.stranded && is_new;
+        if is_known && (answers || is_out) {
+            self.enter(invitation, used, founding, GroupEvent::JoinedAgain, now)?;
+            return Ok(true);
         }
-        Ok(true)
+        // An answer by somebody who came on another branch waits as well: another answer may tell us of it.
+        if !is_known && !answers {
+            let why = "it is for a group that you are in, by somebody who never was";
+            self.refuse_invitation(invitation, why.to_owned())?;
+        } else if is_known && is_new {
+            self.wait_for_removal(&id, invitation, now)?;
+        }
+        Ok(false)
+    }
+
+    /// An invitation is no good.
+    fn refuse_invitation(&mut self, invitation: Name, why: String) -> Result<(), Error> {
+        self.profile.transaction(|tx| tx.delete(INVITATIONS, &invitation.0).map_err(Error::from))?;
+        self.events.push(Event::Refused { place: Place::Invitations, name: invitation, why });
+        Ok(())
+    }
+
+    /// An invitation into a group that we are in came: it stays until its key package is erased, if there are not too many of them.
+    fn wait_for_removal(&mut self, id: &[u8], invitation: Name, now: Time) -> Result<(), Error> {
+        let has_room = self.profile.all(INVITATIONS)?.len() <= MAX_WAITING;
+        let Some(state) = self.signed(id, now) else { return Ok(()) };
+        self.profile.transaction(|tx| {
+            if !has_room {
+                tx.delete(INVITATIONS, &invitation.0)?;
+            }
+            state.store(tx, id)
+        })?;
+        self.local(id)?.state = state;
+        Ok(())
     }
 
     /// A Welcome that we can't open: if it answers a request of ours that was answered before, it is a sign that there is another branch.

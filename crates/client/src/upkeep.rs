@@ -121,6 +121,7 @@ impl Client {
                 })
             })?;
             (*state, *changed) = (new_state, true);
+            self.waits_for_us = true;
         }
     }
 
@@ -132,6 +133,7 @@ impl Client {
             return Ok(());
         }
         let state = State { excluded, ..state.clone() };
+        self.waits_for_us |= excluded;
         self.set_state_and_note(id, state, excluded.then(|| Note::new(GroupEvent::Excluded, now)))
     }
 

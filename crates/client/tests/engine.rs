@@ -391,6 +391,28 @@ fn what_came_before_the_answer_is_read_after_it() {
     assert_eq!(carol.texts("friends"), ["welcome back"]);
 }
 
+/// A folder that others fill gives an invitation before the removal which it follows.
+#[test]
+fn an_invitation_that_comes_before_the_removal_waits_for_it() {
+    let mut now = START;
+    let (mut people, network) = group(&["Alice", "Bob", "Carol"], 16, &mut now);
+    people[0].act("friends", |client, id, rng| client.remove(id, &["Carol"], None, now, rng).unwrap());
+    people[0].sync(&network, now);
+    people[0].invite("friends", &["Carol"], now);
+    people[0].sync(&network, now);
+    let slow = network.copy();
+    for parcel in network.parcels().into_iter().filter(|parcel| matches!(parcel.place, Place::Group(_))) {
+        slow.take_out(parcel.place, &parcel.name());
+    }
+    people[2].sync(&slow, now);
+    assert!(!people[2].client.groups()[0].excluded);
+    let mut carol = people.remove(2).restart();
+    carol.sync(&network, now);
+    assert!(!carol.client.groups()[0].excluded);
+    assert_eq!(carol.head("friends"), people[0].head("friends"));
+    assert!(carol.notes("friends").iter().any(|note| note == "Alice took you in again"));
+}
+
 #[test]
 fn who_joined_on_either_side_of_a_split_is_where_all_are() {
     for seed in 0..3 {
