@@ -2,7 +2,7 @@
 
 use dmls::codec::Encode;
 use dmls::extension::Extensions;
-use dmls::{Group, LeafIndex, Member, NewGroupOptions, Time};
+use dmls::{Group, KeyPackage, LeafIndex, Member, NewGroupOptions, Time};
 use dmls_store::{Order, Transaction};
 use rand_core::CryptoRng;
 
@@ -308,12 +308,13 @@ impl Client {
     ) -> Result<(), Error> {
         let mut work = wanted;
         if let Some((due, _)) = self.due_work(id, now)? {
-            let is_there = |key: &dmls::crypto::SignaturePublicKey, work: &Work| {
-                work.adds.iter().any(|add| add.leaf_node.signature_key == *key)
+            let is_there = |key_package: &KeyPackage| {
+                work.adds.iter().any(|add| add.leaf_node.signature_key == key_package.leaf_node.signature_key)
             };
-            let lost = due.lost.filter(|(todo, fresh)| {
-                let removes = todo.removes.iter().any(|removal| work.removes.contains(&removal.member.leaf));
-                !removes && !fresh.iter().any(|fresh| is_there(&fresh.leaf_node.signature_key, &work))
+            let lost = due.lost.filter(|again| {
+                let mut removes = again.todo.removes.iter();
+                !removes.any(|removal| work.removes.contains(&removal.member.leaf))
+                    && !again.key_packages().any(is_there)
             });
             work.lost = lost;
         }

@@ -14,6 +14,7 @@ mod happened;
 mod inbox;
 mod intake;
 mod intents;
+mod lost;
 mod names;
 mod outbox;
 mod own_packages;

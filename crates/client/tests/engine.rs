@@ -356,6 +356,34 @@ fn an_invitation_loses(seed: u64) -> bool {
     true
 }
 
+/// Its Welcome was not sent, so the one who was invited has heard of nothing, and publishes no other key package.
+#[test]
+fn who_was_invited_by_a_commit_that_lost_at_once_is_taken_in() {
+    assert!((12..30).any(an_invitation_loses_at_once));
+}
+
+fn an_invitation_loses_at_once(seed: u64) -> bool {
+    let mut now = START;
+    let (mut people, network) = group(&["Alice", "Bob", "Carol"], seed, &mut now);
+    let mut eve = Person::new("Eve", 79);
+    eve.sync(&network, now);
+    people.iter_mut().for_each(|person| person.sync(&network, now));
+    people[1].update("friends", now);
+    people[1].sync(&network, now);
+    people[0].invite("friends", &["Eve"], now);
+    people[0].sync(&network, now);
+    if !people[0].notes("friends").iter().any(|note| note.contains("went on along another branch")) {
+        return false;
+    }
+    let mut all: Vec<_> = people.iter_mut().collect();
+    all.push(&mut eve);
+    settle(&mut all, &network, &mut now);
+    assert_eq!(people[0].members("friends"), ["Alice", "Bob", "Carol", "Eve"]);
+    assert_eq!(eve.head("friends"), people[0].head("friends"));
+    assert!(people[0].notes("friends").iter().any(|note| note.contains("done again by Alice")));
+    true
+}
+
 #[test]
 fn one_person_is_invited_into_two_groups_at_once() {
     let mut now = START;
