@@ -6,7 +6,7 @@ use dmls_store::{StoredKeyPackage, Table, Transaction};
 
 use crate::client::{Client, group_name, note, see_common};
 use crate::crowd::{Crowd, Room};
-use crate::doubt::{self, Began};
+use crate::doubt;
 use crate::entry::{GroupEvent, Note};
 use crate::error::Error;
 use crate::event::Event;
@@ -305,8 +305,7 @@ impl Client {
         let own_key = self.identity.signer().public();
         let mut told = Vec::new();
         // Our keys were made by the key package, which others may have used too: they are renewed soon.
-        let began = Began::at(founding.group().head());
-        let mut state = State { committed: Time(0), ..State::new(began, now) };
+        let mut state = State { committed: Time(0), ..State::new(founding.group(), now) };
         if let Some(State { shown, asked, asks, unsaid, .. }) = before {
             // How often we asked is remembered: who can put parcels into the network can make us doubt, and ask, but less and less.
             state = State { shown, asked, asks, unsaid, again: true, ..state };

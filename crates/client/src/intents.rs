@@ -7,7 +7,6 @@ use dmls_store::{Order, Transaction};
 use rand_core::CryptoRng;
 
 use crate::client::{Client, GROUP_NAME, append, note, saw, unknown};
-use crate::doubt::Began;
 use crate::entry::{Entry, GroupEvent, Message, Note};
 use crate::error::Error;
 use crate::event::Event;
@@ -30,7 +29,7 @@ impl Client {
         let options = NewGroupOptions { extensions, ..NewGroupOptions::default() };
         let founding = Group::create(&self.identity, options, self.config.clone(), now, rng)?;
         let id = founding.group().id().to_vec();
-        let state = State::new(Began::at(founding.group().head()), now);
+        let state = State::new(founding.group(), now);
         let mut told = Vec::new();
         let group = founding.persist(|changes| {
             self.profile.transaction(|tx| {

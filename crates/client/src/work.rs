@@ -19,6 +19,7 @@ use crate::lost::Repeat;
 use crate::outbox;
 use crate::parcel::{Name, Place};
 use crate::people::{Origin, Person};
+use crate::record::Text;
 use crate::state::{Local, Spaces, State};
 
 /// What a commit of ours is to do, beside the proposals that wait.
@@ -120,6 +121,7 @@ impl Client {
                     note(tx, &mut told, id, Note::new(GroupEvent::Consolidated, now).by(own_name.clone()))?;
                 }
                 if let Some(name) = name {
+                    new_state.name = Text(name.clone());
                     let renamed = Note::new(GroupEvent::Renamed, now).by(own_name).whom(vec![name]);
                     note(tx, &mut told, id, renamed)?;
                 }
