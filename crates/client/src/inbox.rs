@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::happened::meet;
 use crate::names::name_in;
+use crate::outbox;
 use crate::own_packages;
 use crate::parcel::{GroupTag, Name, Place};
 use crate::people::{Origin, Person, is_presentable};
@@ -279,10 +280,11 @@ impl Client {
         Ok(())
     }
 
-    /// The state of a group once there was a sign that others are on another branch.
+    /// The state of a group once there was a sign that others are on another branch, and that we are a member there.
     fn signed(&self, id: &[u8], now: Time) -> Option<State> {
         let state = &self.groups.get(id)?.state;
-        Some(State { sign: state.sign.or(Some(now)), ..state.clone() })
+        let (sign, awaited) = (state.sign.or(Some(now)), state.awaited.or(Some(now)));
+        Some(State { sign, awaited, ..state.clone() })
     }
 
     /// Begins a group, in the place of what was known of it.
@@ -298,6 +300,8 @@ impl Client {
         let tag = GroupTag::of(&id);
         let before = self.groups.get(&id);
         let is_there = before.is_some();
+        // Our commits are with the others, and may win: those whom they add would wait for ever.
+        let welcomes = before.map(|local| unsent_welcomes(&local.group)).unwrap_or_default();
         let before = before.map(|local| local.state.clone());
         let by = founding.inviter().map(|inviter| name_in(&inviter.credential)).unwrap_or_default();
         let entered = Note::new(event, now).by(by).whom(vec![group_name(founding.group())]);
@@ -316,6 +320,9 @@ impl Client {
                 if is_there {
                     tx.delete_group(&id)?;
                     again = doubt::begin_anew(tx, &id)?;
+                }
+                for welcome in &welcomes {
+                    outbox::post(tx, Place::Invitations, welcome)?;
                 }
                 tx.join_group(&id, changes, &used)?;
                 own_packages::note_used(tx, &used.reference)?;
@@ -359,4 +366,9 @@ impl Client {
 fn was_member(group: &Group, somebody: &Member) -> bool {
     let mut members = group.epochs().filter_map(|epoch| epoch.members()).flatten();
     members.any(|member| member.signature_key == somebody.signature_key)
+}
+
+/// Welcomes of our commits that were not sent.
+pub(crate) fn unsent_welcomes(group: &Group) -> Vec<Vec<u8>> {
+    group.unsent_welcomes().map(|(_, welcome)| welcome.to_vec()).collect()
 }

@@ -10,6 +10,7 @@ use crate::client::{Client, GROUP_NAME, append, note, saw, unknown};
 use crate::entry::{Entry, GroupEvent, Message, Note};
 use crate::error::Error;
 use crate::event::Event;
+use crate::inbox::unsent_welcomes;
 use crate::names::{check_name, name_in};
 use crate::outbox;
 use crate::own_packages;
@@ -158,8 +159,12 @@ impl Client {
 
     /// Forgets a group and all that was said in it. The others don't hear of it: [`Client::leave`] first.
     pub fn forget(&mut self, id: &[u8]) -> Result<(), Error> {
-        let tag = self.local(id)?.tag;
+        let local = self.local(id)?;
+        let (tag, welcomes) = (local.tag, unsent_welcomes(&local.group));
         self.profile.transaction(|tx| {
+            for welcome in &welcomes {
+                outbox::post(tx, Place::Invitations, welcome)?;
+            }
             tx.delete_group(id)?;
             State::delete(tx, id)?;
             Spaces(id).clear(tx)

@@ -57,7 +57,7 @@ pub(crate) struct State {
     pub doubt: bool,
     /// When something else than messages that wait said first that others may be on another branch.
     pub sign: Option<Time>,
-    /// Since when we wait for the Welcome to a commit that took us in again.
+    /// When we first heard that a commit took us in, perhaps on another branch, by which we did not come here: if we are out here, we ask.
     pub awaited: Option<Time>,
     /// When we came to where our view begins.
     pub entered: Time,

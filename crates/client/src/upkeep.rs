@@ -75,6 +75,7 @@ impl Client {
         self.take_held(id, now)?;
         self.believe_removals(id)?;
         self.note_exclusion(id, now)?;
+        self.accept_waiting(now)?;
         self.note_name(id, now)?;
         self.send_welcomes(id)?;
         self.expire(id, now)?;
