@@ -28,6 +28,17 @@ const MAX_WAITING: usize = 64;
 /// Groups that we join by ourselves, at most: each costs memory, and time at each synchronization. A person can join more.
 const MAX_GROUPS: usize = 256;
 
+/// Why an invitation is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// It has just come.
+    New,
+    /// A person accepts what waits.
+    Person,
+    /// It waits, and something else has changed.
+    Again,
+}
+
 /// What becomes of a parcel.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
@@ -171,7 +182,7 @@ impl Client {
         if self.settings.ask || self.groups.len() >= MAX_GROUPS {
             self.events.push(Event::Invited { invitation: name });
         } else {
-            self.accept(name, true, now)?;
+            self.accept(name, Look::New, now)?;
         }
         Ok(Fate::Taken)
     }
@@ -179,18 +190,22 @@ impl Client {
     /// Accepts what waits, unless a person is to be asked: after a restart, and when it may be known now who invited us.
     pub(crate) fn accept_waiting(&mut self, now: Time) -> Result<(), Error> {
         while self.waits_for_us && !self.settings.ask {
-            self.join(now)?;
+            self.accept_all(Look::Again, now)?;
         }
         Ok(())
     }
 
     /// Joins the groups to which we are invited; how many.
     pub fn join(&mut self, now: Time) -> Result<usize, Error> {
+        self.accept_all(Look::Person, now)
+    }
+
+    fn accept_all(&mut self, look: Look, now: Time) -> Result<usize, Error> {
         let waiting: Vec<_> = self.profile.all(INVITATIONS)?.into_keys().collect();
         let mut joined = 0;
         self.waits_for_us = false;
         for name in waiting.into_iter().filter_map(|name| name.try_into().ok().map(Name)) {
-            joined += usize::from(self.accept(name, self.settings.ask, now)?);
+            joined += usize::from(self.accept(name, look, now)?);
         }
         Ok(joined)
     }
@@ -198,8 +213,9 @@ impl Client {
     /// Accepts an invitation into a group that we are not in, or the answer to our request to be taken in again.
     ///
     /// An invitation into a group that we are in comes of a split, on both sides of which we were invited, or after a removal of which we have not
-    /// heard: we can't tell. It waits for such a removal. The first time (`is_new`) it is a reason to ask, if there is more that we can't follow.
-    fn accept(&mut self, invitation: Name, is_new: bool, now: Time) -> Result<bool, Error> {
+    /// heard: we can't tell. It waits for such a removal. The first time it is a reason to ask, if there is more that we can't follow.
+    fn accept(&mut self, invitation: Name, look: Look, now: Time) -> Result<bool, Error> {
+        let is_new = look != Look::Again;
         let Some(stored) = self.profile.get(INVITATIONS, &invitation.0)? else { return Ok(false) };
         let welcome = stored.as_bytes();
         let Some(used) = self.profile.key_package_for(welcome, self.config.provider)? else {
@@ -214,13 +230,28 @@ impl Client {
             }
         };
         let id = founding.group().id().to_vec();
+        let answers = Origin::of(&used.own.key_package().leaf_node).rejoins == id;
+        if self.damaged.contains_key(&id) {
+            let is_known = match founding.inviter() {
+                Some(inviter) => answers && self.has_spoken(&id, inviter)?,
+                None => false,
+            };
+            if is_known || look == Look::Person {
+                self.enter(invitation, used, founding, GroupEvent::JoinedAgain, now)?;
+                return Ok(true);
+            }
+            // Who was a member can't be seen: a person decides.
+            if look == Look::New {
+                self.events.push(Event::Invited { invitation });
+            }
+            return Ok(false);
+        }
         let Some(local) = self.groups.get(&id) else {
             self.enter(invitation, used, founding, GroupEvent::Joined, now)?;
             return Ok(true);
         };
         // Anybody can make a group with this id. Only who was a member takes us into ours.
         let is_known = founding.inviter().is_some_and(|inviter| was_member(&local.group, inviter));
-        let answers = Origin::of(&used.own.key_package().leaf_node).rejoins == id;
         // What waited may be older than the removal, and of another branch.
         let is_ahead = is_new || founding.group().head().number() > local.group.head().number();
         let is_out = local.group.is_removed() && is_ahead || local.state.stranded && is_new;
@@ -299,20 +330,22 @@ impl Client {
         let id = founding.group().id().to_vec();
         let tag = GroupTag::of(&id);
         let before = self.groups.get(&id);
-        let is_there = before.is_some();
+        let damaged = self.damaged.get(&id);
+        let is_there = before.is_some() || damaged.is_some();
         // Our commits are with the others, and may win: those whom they add would wait for ever.
         let welcomes = before.map(|local| unsent_welcomes(&local.group)).unwrap_or_default();
-        let before = before.map(|local| local.state.clone());
+        let before = before.map(|local| &local.state).or(damaged.and_then(|damaged| damaged.state.as_ref()));
+        let before = before.cloned();
         let by = founding.inviter().map(|inviter| name_in(&inviter.credential)).unwrap_or_default();
         let entered = Note::new(event, now).by(by).whom(vec![group_name(founding.group())]);
         let members = founding.group().head().members().unwrap_or_default();
         let own_key = self.identity.signer().public();
         let mut told = Vec::new();
         // Our keys were made by the key package, which others may have used too: they are renewed soon.
-        let mut state = State { committed: Time(0), ..State::new(founding.group(), now) };
+        let mut state = State { committed: Time(0), again: is_there, ..State::new(founding.group(), now) };
         if let Some(State { shown, asked, asks, unsaid, .. }) = before {
             // How often we asked is remembered: who can put parcels into the network can make us doubt, and ask, but less and less.
-            state = State { shown, asked, asks, unsaid, again: true, ..state };
+            state = State { shown, asked, asks, unsaid, ..state };
         }
         let mut again = Vec::new();
         let group = founding.persist(|changes| {
@@ -335,6 +368,9 @@ impl Client {
             })
         })?;
         self.events.extend(told);
+        if self.damaged.remove(&id).is_some() {
+            self.seen.remove(&Place::Group(tag));
+        }
         self.groups.insert(id, Local { group, tag, state, changed: true, failed: None });
         self.forget_seen(Place::Group(tag), &again);
         self.waits_for_us = true;

@@ -7,6 +7,7 @@ use dmls_store::{Order, Transaction};
 use rand_core::CryptoRng;
 
 use crate::client::{Client, GROUP_NAME, append, note, saw, unknown};
+use crate::damaged::missing;
 use crate::entry::{Entry, GroupEvent, Message, Note};
 use crate::error::Error;
 use crate::event::Event;
@@ -159,8 +160,10 @@ impl Client {
 
     /// Forgets a group and all that was said in it. The others don't hear of it: [`Client::leave`] first.
     pub fn forget(&mut self, id: &[u8]) -> Result<(), Error> {
-        let local = self.local(id)?;
-        let (tag, welcomes) = (local.tag, unsent_welcomes(&local.group));
+        if !self.damaged.contains_key(id) {
+            self.local(id)?;
+        }
+        let welcomes = self.group(id).map(unsent_welcomes).unwrap_or_default();
         self.profile.transaction(|tx| {
             for welcome in &welcomes {
                 outbox::post(tx, Place::Invitations, welcome)?;
@@ -170,12 +173,16 @@ impl Client {
             Spaces(id).clear(tx)
         })?;
         self.groups.remove(id);
-        self.seen.remove(&Place::Group(tag));
+        self.damaged.remove(id);
+        self.seen.remove(&Place::Group(GroupTag::of(id)));
         Ok(())
     }
 
-    /// Asks the others to take us in again: where we can't follow them, or after an old copy of the profile was restored.
+    /// Asks the others to take us in again: where we can't follow them, where the group is damaged, or after an old copy of the profile was restored.
     pub fn rejoin(&mut self, id: &[u8], now: Time, rng: &mut dyn CryptoRng) -> Result<(), Error> {
+        if self.damaged.contains_key(id) {
+            return self.ask_for_damaged(id, now, rng);
+        }
         let Self { groups, profile, identity, events, .. } = self;
         let local = groups.get_mut(id).ok_or_else(|| unknown(id))?;
         let state =
@@ -327,7 +334,7 @@ impl Client {
 
     /// Nothing can be sent where we are no member, or where keys would be used twice.
     fn check_active(&self, id: &[u8]) -> Result<(), Error> {
-        let local = self.groups.get(id).ok_or_else(|| unknown(id))?;
+        let local = self.groups.get(id).ok_or_else(|| missing(&self.damaged, id))?;
         if local.state.rolled_back {
             return Err(Error::RolledBack);
         }

@@ -5,6 +5,7 @@
 
 mod client;
 mod crowd;
+mod damaged;
 mod doubt;
 mod entry;
 mod error;
