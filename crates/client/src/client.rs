@@ -11,13 +11,14 @@ use dmls_store::{Order, Profile, Table, Transaction};
 use rand_core::CryptoRng;
 
 use crate::crowd::Crowd;
+use crate::damaged::{self, Damaged, missing};
 use crate::entry::{Entry, Message, Note};
 use crate::error::Error;
 use crate::event::Event;
 use crate::names::{Names, check_name, is_name, name_in};
 use crate::outbox::{self, Outgoing};
 use crate::own_packages;
-use crate::parcel::{GroupTag, Name, Place};
+use crate::parcel::{Name, Place};
 use crate::payload::{Mark, MessageId};
 use crate::people::{self, Contact, Fingerprint, Person};
 use crate::settings::Settings;
@@ -42,6 +43,7 @@ pub struct Client {
     pub(crate) config: Config,
     pub(crate) settings: Settings,
     pub(crate) groups: BTreeMap<Vec<u8>, Local>,
+    pub(crate) damaged: BTreeMap<Vec<u8>, Damaged>,
     /// What was taken in, of places that were looked at.
     pub(crate) seen: BTreeMap<Place, BTreeSet<Name>>,
     /// Parcels for which there was no room. They stay in the network, and are looked at again when there may be, or after a restart.
@@ -69,6 +71,8 @@ pub struct GroupInfo {
     pub stranded: bool,
     /// Whether we want to leave.
     pub leaving: bool,
+    /// Why it can't be read, if its records are damaged: no member is known then, and nothing can be done in it but to rejoin or to forget it.
+    pub damaged: Option<String>,
 }
 
 /// An entry with its place, and what is known of it now.
@@ -109,19 +113,13 @@ impl Client {
         Self::open(profile)
     }
 
-    /// Opens the client of a profile: all of its groups are loaded.
+    /// Opens the client of a profile: all of its groups are loaded. Those that are damaged are told ([`Event::Damaged`]), and the others go on.
     pub fn open(profile: Profile) -> Result<Self, Error> {
         let config = config();
         let identity = profile.identity(IDENTITY, config.provider)?.ok_or(Error::NoIdentity)?;
         let settings = Settings::load(&profile)?;
-        let mut groups = BTreeMap::new();
-        for id in profile.groups()? {
-            let group = profile.load_group(&id, config.clone())?;
-            let (tag, state) = (GroupTag::of(&id), State::load(&profile, &id)?);
-            let local = Local { group, tag, state, changed: true, failed: None };
-            groups.insert(id, local);
-        }
-        let (seen, later, events) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        let (groups, damaged) = damaged::load_all(&profile, &config)?;
+        let (seen, later, events) = (BTreeMap::new(), BTreeMap::new(), damaged::told(&damaged));
         let crowd = None;
         Ok(Self {
             profile,
@@ -129,6 +127,7 @@ impl Client {
             config,
             settings,
             groups,
+            damaged,
             seen,
             later,
             crowd,
@@ -181,7 +180,9 @@ impl Client {
 
     /// All groups, by name.
     pub fn groups(&self) -> Vec<GroupInfo> {
-        let mut groups: Vec<_> = self.groups.values().map(|local| self.group_info(local)).collect();
+        let damaged = self.damaged.iter().map(|(id, damaged)| damaged.info(id));
+        let mut groups: Vec<_> =
+            self.groups.values().map(|local| self.group_info(local)).chain(damaged).collect();
         groups.sort_by(|one, other| (&one.name, &one.id).cmp(&(&other.name, &other.id)));
         groups
     }
@@ -196,26 +197,29 @@ impl Client {
             excluded: local.group.is_removed(),
             stranded: local.state.stranded,
             leaving: local.state.leaving,
+            damaged: None,
         }
     }
 
     /// The id of a group, by its name or by the beginning of its id in hexadecimal.
     pub fn find_group(&self, name: &str) -> Result<Vec<u8>, Error> {
         let hex = |id: &[u8]| data_encoding::HEXLOWER.encode(id);
-        let named: Vec<_> = self.groups.values().filter(|local| group_name(&local.group) == name).collect();
+        let loaded = self.groups.iter().map(|(id, local)| (id, group_name(&local.group)));
+        let damaged = self.damaged.iter().map(|(id, damaged)| (id, damaged.name.clone()));
+        let all: Vec<_> = loaded.chain(damaged).collect();
+        let named: Vec<_> = all.iter().filter(|(_, other)| other == name).map(|(id, _)| *id).collect();
         let found = match &named[..] {
-            [] => self
-                .groups
-                .values()
-                .filter(|local| name.len() >= 4 && hex(local.group.id()).starts_with(name))
-                .collect(),
+            [] => {
+                let ids = all.iter().map(|(id, _)| *id);
+                ids.filter(|id| name.len() >= 4 && hex(id).starts_with(name)).collect()
+            }
             _ => named,
         };
         match &found[..] {
             [] => Err(Error::UnknownGroup(name.to_owned())),
-            [local] => Ok(local.group.id().to_vec()),
+            [id] => Ok(id.to_vec()),
             several => {
-                let ids = several.iter().map(|local| hex(local.group.id())).collect();
+                let ids = several.iter().map(|id| hex(id)).collect();
                 Err(Error::SeveralGroups(name.to_owned(), ids))
             }
         }
@@ -226,8 +230,14 @@ impl Client {
         self.groups.get(id).map(|local| &local.group)
     }
 
+    /// A group as [`Client::group`] gives it, or why there is none: it is unknown, or damaged.
+    pub fn loaded(&self, id: &[u8]) -> Result<&Group, Error> {
+        self.group(id).ok_or_else(|| missing(&self.damaged, id))
+    }
+
     pub(crate) fn local(&mut self, id: &[u8]) -> Result<&mut Local, Error> {
-        self.groups.get_mut(id).ok_or_else(|| unknown(id))
+        let Self { groups, damaged, .. } = self;
+        groups.get_mut(id).ok_or_else(|| missing(damaged, id))
     }
 
     /// Entries of a group's log behind a place, or from its beginning.
@@ -257,9 +267,12 @@ impl Client {
         outbox: &OnceCell<BTreeSet<Mark>>,
     ) -> Result<Shown, Error> {
         let entry = Entry::from_bytes(stored).map_err(|_| Error::Damaged("a message"))?;
-        let local = self.groups.get(id).ok_or_else(|| unknown(id))?;
         let mut shown = Shown { place: order.0, entry, on_head: true, received_by: None, waiting: false };
         let Entry::Message(message) = &shown.entry else { return Ok(shown) };
+        let Some(local) = self.groups.get(id) else {
+            shown.on_head = message.on_way;
+            return if self.damaged.contains_key(id) { Ok(shown) } else { Err(unknown(id)) };
+        };
         shown.on_head = local.group.epoch(&message.epoch).map_or(message.on_way, |epoch| epoch.is_on_way());
         let unsettled = if message.own { Unsettled::load(&self.profile, id, message.id)? } else { None };
         if let Some(unsettled) = unsettled {
@@ -282,11 +295,15 @@ impl Client {
 
     /// The place up to which a group's log was shown ([`Client::set_shown`]).
     pub fn shown_to(&self, id: &[u8]) -> Option<u64> {
-        self.groups.get(id).and_then(|local| local.state.shown)
+        let damaged = self.damaged.get(id).and_then(|damaged| damaged.state.as_ref());
+        self.groups.get(id).map(|local| &local.state).or(damaged).and_then(|state| state.shown)
     }
 
     /// The log of a group was shown up to a place.
     pub fn set_shown(&mut self, id: &[u8], place: u64) -> Result<(), Error> {
+        if self.damaged.contains_key(id) {
+            return self.set_damaged_shown(id, place);
+        }
         let state = State { shown: Some(place), ..self.local(id)?.state.clone() };
         self.set_state(id, state)
     }

@@ -91,7 +91,7 @@ pub enum GroupEvent {
     Added = 2,
     /// Somebody was removed.
     Removed = 3,
-    /// It has another name.
+    /// It has another name: somebody gave it, or a fork choice took the last one back.
     Renamed = 4,
     /// Two commits crossed: the group has two branches, and follows one of them.
     Forked = 5,
@@ -197,6 +197,7 @@ impl fmt::Display for Note {
             GroupEvent::Joined => write!(f, "{by} invited you into the group {whom}, and you joined"),
             GroupEvent::Added => write!(f, "{by} added {whom}"),
             GroupEvent::Removed => write!(f, "{by} removed {whom}"),
+            GroupEvent::Renamed if by.is_empty() => write!(f, "the group is named {whom} again"),
             GroupEvent::Renamed => write!(f, "{by} named the group {whom}"),
             GroupEvent::Forked => {
                 write!(f, "a commit of {by} crossed another one: the group has two branches, and follows one")

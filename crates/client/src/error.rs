@@ -14,6 +14,13 @@ pub enum Error {
     Name(String),
     /// No group has this name.
     UnknownGroup(String),
+    /// The records of the group can't be read. Restore a backup, or rejoin.
+    DamagedGroup {
+        /// Its last name, as far as it is known.
+        name: String,
+        /// Why.
+        why: String,
+    },
     /// Several groups have this name; these are their ids.
     SeveralGroups(String, Vec<String>),
     /// Nobody of this name has published a key package that is valid.
@@ -66,6 +73,10 @@ impl fmt::Display for Error {
             Self::UnknownGroup(name) => {
                 write!(f, "you are in no group named {name:?}: look at the list of your groups")
             }
+            Self::DamagedGroup { name, why } => write!(
+                f,
+                "the records of the group {name:?} are damaged ({why}): ask the others to take you in again, or restore a backup"
+            ),
             Self::SeveralGroups(name, ids) => {
                 write!(f, "several of your groups are named {name:?}: take one of the ids {}", ids.join(", "))
             }

@@ -54,6 +54,16 @@ pub enum Event {
         /// Why.
         why: &'static str,
     },
+    /// The records of a group can't be read, so it does not go on. It is told at each opening, until a backup is restored, the others have taken us
+    /// in again ([`crate::Client::rejoin`]), or the group is forgotten.
+    Damaged {
+        /// The id of the group.
+        group: Vec<u8>,
+        /// Its last name, as far as it is known.
+        name: String,
+        /// Why.
+        why: String,
+    },
     /// What was due in a group could not be done. It is told once, and tried again; the other groups go on.
     Failed {
         /// The id of the group.

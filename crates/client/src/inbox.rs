@@ -6,12 +6,13 @@ use dmls_store::{StoredKeyPackage, Table, Transaction};
 
 use crate::client::{Client, group_name, note, see_common};
 use crate::crowd::{Crowd, Room};
-use crate::doubt::{self, Began};
+use crate::doubt;
 use crate::entry::{GroupEvent, Note};
 use crate::error::Error;
 use crate::event::Event;
 use crate::happened::meet;
 use crate::names::name_in;
+use crate::outbox;
 use crate::own_packages;
 use crate::parcel::{GroupTag, Name, Place};
 use crate::people::{Origin, Person, is_presentable};
@@ -22,8 +23,21 @@ const INVITATIONS: Table<'_> = Table::new("invitations");
 
 /// Invitations that wait, at most: anybody who has a key package of ours can make one. More than a person would look through.
 const MAX_INVITATIONS: usize = 256;
+/// Invitations that wait, at most, for one into a group that we are in to wait with them: members leave room for others.
+const MAX_WAITING: usize = 64;
 /// Groups that we join by ourselves, at most: each costs memory, and time at each synchronization. A person can join more.
 const MAX_GROUPS: usize = 256;
+
+/// Why an invitation is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// It has just come.
+    New,
+    /// A person accepts what waits.
+    Person,
+    /// It waits, and something else has changed.
+    Again,
+}
 
 /// What becomes of a parcel.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -168,7 +182,7 @@ impl Client {
         if self.settings.ask || self.groups.len() >= MAX_GROUPS {
             self.events.push(Event::Invited { invitation: name });
         } else {
-            self.accept(name, now)?;
+            self.accept(name, Look::New, now)?;
         }
         Ok(Fate::Taken)
     }
@@ -176,27 +190,32 @@ impl Client {
     /// Accepts what waits, unless a person is to be asked: after a restart, and when it may be known now who invited us.
     pub(crate) fn accept_waiting(&mut self, now: Time) -> Result<(), Error> {
         while self.waits_for_us && !self.settings.ask {
-            self.join(now)?;
+            self.accept_all(Look::Again, now)?;
         }
         Ok(())
     }
 
     /// Joins the groups to which we are invited; how many.
     pub fn join(&mut self, now: Time) -> Result<usize, Error> {
+        self.accept_all(Look::Person, now)
+    }
+
+    fn accept_all(&mut self, look: Look, now: Time) -> Result<usize, Error> {
         let waiting: Vec<_> = self.profile.all(INVITATIONS)?.into_keys().collect();
         let mut joined = 0;
         self.waits_for_us = false;
         for name in waiting.into_iter().filter_map(|name| name.try_into().ok().map(Name)) {
-            joined += usize::from(self.accept(name, now)?);
+            joined += usize::from(self.accept(name, look, now)?);
         }
         Ok(joined)
     }
 
     /// Accepts an invitation into a group that we are not in, or the answer to our request to be taken in again.
     ///
-    /// An invitation into a group that we are in comes of a split, on both sides of which we were invited: we can't tell which side won. It
-    /// is a reason to ask, if there is more that we can't follow.
-    pub(crate) fn accept(&mut self, invitation: Name, now: Time) -> Result<bool, Error> {
+    /// An invitation into a group that we are in comes of a split, on both sides of which we were invited, or after a removal of which we have not
+    /// heard: we can't tell. It waits for such a removal. The first time it is a reason to ask, if there is more that we can't follow.
+    fn accept(&mut self, invitation: Name, look: Look, now: Time) -> Result<bool, Error> {
+        let is_new = look != Look::Again;
         let Some(stored) = self.profile.get(INVITATIONS, &invitation.0)? else { return Ok(false) };
         let welcome = stored.as_bytes();
         let Some(used) = self.profile.key_package_for(welcome, self.config.provider)? else {
@@ -206,43 +225,69 @@ impl Client {
         let founding = match Group::join(&used.own, welcome, None, self.config.clone(), now) {
             Ok(founding) => founding,
             Err(e) => {
-                let why = e.to_string();
-                self.events.push(Event::Refused { place: Place::Invitations, name: invitation, why });
-                self.profile.transaction(|tx| tx.delete(INVITATIONS, &invitation.0).map_err(Error::from))?;
+                self.refuse_invitation(invitation, e.to_string())?;
                 return Ok(false);
             }
         };
         let id = founding.group().id().to_vec();
-        match self.groups.get(&id) {
-            None => self.enter(invitation, used, founding, GroupEvent::Joined, now)?,
-            Some(local) => {
-                // Anybody can make a group with this id. Only who was a member takes us into ours.
-                let is_known = founding.inviter().is_some_and(|inviter| was_member(&local.group, inviter));
-                let answers = Origin::of(&used.own.key_package().leaf_node).rejoins == id;
-                if is_known && (answers || local.group.is_removed() || local.state.stranded) {
-                    self.enter(invitation, used, founding, GroupEvent::JoinedAgain, now)?;
-                } else if answers {
-                    // By somebody who came on another branch: another answer may tell us of it. It waits.
-                    return Ok(false);
-                } else {
-                    let state = self.signed(&id, now).filter(|_| is_known);
-                    self.profile.transaction(|tx| {
-                        if let Some(state) = &state {
-                            state.store(tx, &id)?;
-                        }
-                        tx.delete(INVITATIONS, &invitation.0).map_err(Error::from)
-                    })?;
-                    if let Some(state) = state {
-                        self.local(&id)?.state = state;
-                    } else {
-                        let why = "it is for a group that you are in, by somebody who never was".to_owned();
-                        self.events.push(Event::Refused { place: Place::Invitations, name: invitation, why });
-                    }
-                    return Ok(false);
-                }
+        let answers = Origin::of(&used.own.key_package().leaf_node).rejoins == id;
+        if self.damaged.contains_key(&id) {
+            let is_known = match founding.inviter() {
+                Some(inviter) => answers && self.has_spoken(&id, inviter)?,
+                None => false,
+            };
+            if is_known || look == Look::Person {
+                self.enter(invitation, used, founding, GroupEvent::JoinedAgain, now)?;
+                return Ok(true);
             }
+            // Who was a member can't be seen: a person decides.
+            if look == Look::New {
+                self.events.push(Event::Invited { invitation });
+            }
+            return Ok(false);
         }
-        Ok(true)
+        let Some(local) = self.groups.get(&id) else {
+            self.enter(invitation, used, founding, GroupEvent::Joined, now)?;
+            return Ok(true);
+        };
+        // Anybody can make a group with this id. Only who was a member takes us into ours.
+        let is_known = founding.inviter().is_some_and(|inviter| was_member(&local.group, inviter));
+        // What waited may be older than the removal, and of another branch.
+        let is_ahead = is_new || founding.group().head().number() > local.group.head().number();
+        let is_out = local.group.is_removed() && is_ahead || local.state.stranded && is_new;
+        if is_known && (answers || is_out) {
+            self.enter(invitation, used, founding, GroupEvent::JoinedAgain, now)?;
+            return Ok(true);
+        }
+        // An answer by somebody who came on another branch waits as well: another answer may tell us of it.
+        if !is_known && !answers {
+            let why = "it is for a group that you are in, by somebody who never was";
+            self.refuse_invitation(invitation, why.to_owned())?;
+        } else if is_known && is_new {
+            self.wait_for_removal(&id, invitation, now)?;
+        }
+        Ok(false)
+    }
+
+    /// An invitation is no good.
+    fn refuse_invitation(&mut self, invitation: Name, why: String) -> Result<(), Error> {
+        self.profile.transaction(|tx| tx.delete(INVITATIONS, &invitation.0).map_err(Error::from))?;
+        self.events.push(Event::Refused { place: Place::Invitations, name: invitation, why });
+        Ok(())
+    }
+
+    /// An invitation into a group that we are in came: it stays until its key package is erased, if there are not too many of them.
+    fn wait_for_removal(&mut self, id: &[u8], invitation: Name, now: Time) -> Result<(), Error> {
+        let has_room = self.profile.all(INVITATIONS)?.len() <= MAX_WAITING;
+        let Some(state) = self.signed(id, now) else { return Ok(()) };
+        self.profile.transaction(|tx| {
+            if !has_room {
+                tx.delete(INVITATIONS, &invitation.0)?;
+            }
+            state.store(tx, id)
+        })?;
+        self.local(id)?.state = state;
+        Ok(())
     }
 
     /// A Welcome that we can't open: if it answers a request of ours that was answered before, it is a sign that there is another branch.
@@ -266,10 +311,11 @@ impl Client {
         Ok(())
     }
 
-    /// The state of a group once there was a sign that others are on another branch.
+    /// The state of a group once there was a sign that others are on another branch, and that we are a member there.
     fn signed(&self, id: &[u8], now: Time) -> Option<State> {
         let state = &self.groups.get(id)?.state;
-        Some(State { sign: state.sign.or(Some(now)), ..state.clone() })
+        let (sign, awaited) = (state.sign.or(Some(now)), state.awaited.or(Some(now)));
+        Some(State { sign, awaited, ..state.clone() })
     }
 
     /// Begins a group, in the place of what was known of it.
@@ -284,19 +330,22 @@ impl Client {
         let id = founding.group().id().to_vec();
         let tag = GroupTag::of(&id);
         let before = self.groups.get(&id);
-        let is_there = before.is_some();
-        let before = before.map(|local| local.state.clone());
+        let damaged = self.damaged.get(&id);
+        let is_there = before.is_some() || damaged.is_some();
+        // Our commits are with the others, and may win: those whom they add would wait for ever.
+        let welcomes = before.map(|local| unsent_welcomes(&local.group)).unwrap_or_default();
+        let before = before.map(|local| &local.state).or(damaged.and_then(|damaged| damaged.state.as_ref()));
+        let before = before.cloned();
         let by = founding.inviter().map(|inviter| name_in(&inviter.credential)).unwrap_or_default();
         let entered = Note::new(event, now).by(by).whom(vec![group_name(founding.group())]);
         let members = founding.group().head().members().unwrap_or_default();
         let own_key = self.identity.signer().public();
         let mut told = Vec::new();
         // Our keys were made by the key package, which others may have used too: they are renewed soon.
-        let began = Began::at(founding.group().head());
-        let mut state = State { committed: Time(0), ..State::new(began, now) };
+        let mut state = State { committed: Time(0), again: is_there, ..State::new(founding.group(), now) };
         if let Some(State { shown, asked, asks, unsaid, .. }) = before {
             // How often we asked is remembered: who can put parcels into the network can make us doubt, and ask, but less and less.
-            state = State { shown, asked, asks, unsaid, again: true, ..state };
+            state = State { shown, asked, asks, unsaid, ..state };
         }
         let mut again = Vec::new();
         let group = founding.persist(|changes| {
@@ -304,6 +353,9 @@ impl Client {
                 if is_there {
                     tx.delete_group(&id)?;
                     again = doubt::begin_anew(tx, &id)?;
+                }
+                for welcome in &welcomes {
+                    outbox::post(tx, Place::Invitations, welcome)?;
                 }
                 tx.join_group(&id, changes, &used)?;
                 own_packages::note_used(tx, &used.reference)?;
@@ -316,6 +368,9 @@ impl Client {
             })
         })?;
         self.events.extend(told);
+        if self.damaged.remove(&id).is_some() {
+            self.seen.remove(&Place::Group(tag));
+        }
         self.groups.insert(id, Local { group, tag, state, changed: true, failed: None });
         self.forget_seen(Place::Group(tag), &again);
         self.waits_for_us = true;
@@ -347,4 +402,9 @@ impl Client {
 fn was_member(group: &Group, somebody: &Member) -> bool {
     let mut members = group.epochs().filter_map(|epoch| epoch.members()).flatten();
     members.any(|member| member.signature_key == somebody.signature_key)
+}
+
+/// Welcomes of our commits that were not sent.
+pub(crate) fn unsent_welcomes(group: &Group) -> Vec<Vec<u8>> {
+    group.unsent_welcomes().map(|(_, welcome)| welcome.to_vec()).collect()
 }

@@ -2,15 +2,16 @@
 
 use dmls::codec::Encode;
 use dmls::extension::Extensions;
-use dmls::{Group, LeafIndex, Member, NewGroupOptions, Time};
+use dmls::{Group, KeyPackage, LeafIndex, Member, NewGroupOptions, Time};
 use dmls_store::{Order, Transaction};
 use rand_core::CryptoRng;
 
 use crate::client::{Client, GROUP_NAME, append, note, saw, unknown};
-use crate::doubt::Began;
+use crate::damaged::missing;
 use crate::entry::{Entry, GroupEvent, Message, Note};
 use crate::error::Error;
 use crate::event::Event;
+use crate::inbox::unsent_welcomes;
 use crate::names::{check_name, name_in};
 use crate::outbox;
 use crate::own_packages;
@@ -30,7 +31,7 @@ impl Client {
         let options = NewGroupOptions { extensions, ..NewGroupOptions::default() };
         let founding = Group::create(&self.identity, options, self.config.clone(), now, rng)?;
         let id = founding.group().id().to_vec();
-        let state = State::new(Began::at(founding.group().head()), now);
+        let state = State::new(founding.group(), now);
         let mut told = Vec::new();
         let group = founding.persist(|changes| {
             self.profile.transaction(|tx| {
@@ -159,19 +160,29 @@ impl Client {
 
     /// Forgets a group and all that was said in it. The others don't hear of it: [`Client::leave`] first.
     pub fn forget(&mut self, id: &[u8]) -> Result<(), Error> {
-        let tag = self.local(id)?.tag;
+        if !self.damaged.contains_key(id) {
+            self.local(id)?;
+        }
+        let welcomes = self.group(id).map(unsent_welcomes).unwrap_or_default();
         self.profile.transaction(|tx| {
+            for welcome in &welcomes {
+                outbox::post(tx, Place::Invitations, welcome)?;
+            }
             tx.delete_group(id)?;
             State::delete(tx, id)?;
             Spaces(id).clear(tx)
         })?;
         self.groups.remove(id);
-        self.seen.remove(&Place::Group(tag));
+        self.damaged.remove(id);
+        self.seen.remove(&Place::Group(GroupTag::of(id)));
         Ok(())
     }
 
-    /// Asks the others to take us in again: where we can't follow them, or after an old copy of the profile was restored.
+    /// Asks the others to take us in again: where we can't follow them, where the group is damaged, or after an old copy of the profile was restored.
     pub fn rejoin(&mut self, id: &[u8], now: Time, rng: &mut dyn CryptoRng) -> Result<(), Error> {
+        if self.damaged.contains_key(id) {
+            return self.ask_for_damaged(id, now, rng);
+        }
         let Self { groups, profile, identity, events, .. } = self;
         let local = groups.get_mut(id).ok_or_else(|| unknown(id))?;
         let state =
@@ -308,12 +319,13 @@ impl Client {
     ) -> Result<(), Error> {
         let mut work = wanted;
         if let Some((due, _)) = self.due_work(id, now)? {
-            let is_there = |key: &dmls::crypto::SignaturePublicKey, work: &Work| {
-                work.adds.iter().any(|add| add.leaf_node.signature_key == *key)
+            let is_there = |key_package: &KeyPackage| {
+                work.adds.iter().any(|add| add.leaf_node.signature_key == key_package.leaf_node.signature_key)
             };
-            let lost = due.lost.filter(|(todo, fresh)| {
-                let removes = todo.removes.iter().any(|removal| work.removes.contains(&removal.member.leaf));
-                !removes && !fresh.iter().any(|fresh| is_there(&fresh.leaf_node.signature_key, &work))
+            let lost = due.lost.filter(|again| {
+                let mut removes = again.todo.removes.iter();
+                !removes.any(|removal| work.removes.contains(&removal.member.leaf))
+                    && !again.key_packages().any(is_there)
             });
             work.lost = lost;
         }
@@ -322,7 +334,7 @@ impl Client {
 
     /// Nothing can be sent where we are no member, or where keys would be used twice.
     fn check_active(&self, id: &[u8]) -> Result<(), Error> {
-        let local = self.groups.get(id).ok_or_else(|| unknown(id))?;
+        let local = self.groups.get(id).ok_or_else(|| missing(&self.damaged, id))?;
         if local.state.rolled_back {
             return Err(Error::RolledBack);
         }

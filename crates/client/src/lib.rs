@@ -5,6 +5,7 @@
 
 mod client;
 mod crowd;
+mod damaged;
 mod doubt;
 mod entry;
 mod error;
@@ -14,6 +15,7 @@ mod happened;
 mod inbox;
 mod intake;
 mod intents;
+mod lost;
 mod names;
 mod outbox;
 mod own_packages;

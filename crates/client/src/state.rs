@@ -6,6 +6,7 @@ use dmls::{EpochId, Group, Time};
 use dmls_store::{Log, Profile, Table, Transaction};
 use sha2::{Digest, Sha256};
 
+use crate::client::group_name;
 use crate::doubt::Began;
 use crate::error::Error;
 use crate::parcel::{GroupTag, Name};
@@ -28,6 +29,8 @@ pub(crate) struct Local {
 pub(crate) struct State {
     /// Since when there is something to do for one of the members, and in which head.
     pub due: Option<Due>,
+    /// The group's name, as the log has it.
+    pub name: Text,
     /// When we last committed or joined.
     pub committed: Time,
     /// Ends of branches that lost and were not looked through.
@@ -54,7 +57,7 @@ pub(crate) struct State {
     pub doubt: bool,
     /// When something else than messages that wait said first that others may be on another branch.
     pub sign: Option<Time>,
-    /// Since when we wait for the Welcome to a commit that took us in again.
+    /// When we first heard that a commit took us in, perhaps on another branch, by which we did not come here: if we are out here, we ask.
     pub awaited: Option<Time>,
     /// When we came to where our view begins.
     pub entered: Time,
@@ -74,6 +77,7 @@ pub(crate) struct State {
 
 record!(State {
     due,
+    name,
     committed,
     lost,
     missing,
@@ -112,9 +116,12 @@ impl State {
     /// Lost branches that wait: the oldest go first. Each is told when it loses, whatever becomes of it here.
     const MAX_LOST: usize = 64;
 
-    pub(crate) fn new(began: Began, now: Time) -> Self {
+    /// That of a group in which we begin.
+    pub(crate) fn new(group: &Group, now: Time) -> Self {
+        let began = Began::at(group.head());
         Self {
             due: None,
+            name: Text(group_name(group)),
             committed: now,
             lost: Vec::new(),
             missing: Vec::new(),

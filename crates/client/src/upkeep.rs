@@ -2,19 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use dmls::Time;
 use dmls::framing::Sender;
+use dmls::{Group, Time};
 use rand_core::CryptoRng;
 
-use crate::client::{Client, saw, unknown};
+use crate::client::{Client, group_name, saw, unknown};
 use crate::doubt::DOUBT;
 use crate::entry::{GroupEvent, Note};
 use crate::error::Error;
 use crate::event::Event;
+use crate::names::name_in;
 use crate::outbox;
 use crate::own_packages;
 use crate::parcel::{Name, Place};
 use crate::payload::Mark;
+use crate::record::Text;
 use crate::state::{Due, Local, MemberTag, Spaces, State, receipts};
 
 /// So long after a request to be taken in again nobody has answered: we ask once more, and wait twice as long. Perhaps we were removed where we
@@ -73,6 +75,8 @@ impl Client {
         self.take_held(id, now)?;
         self.believe_removals(id)?;
         self.note_exclusion(id, now)?;
+        self.accept_waiting(now)?;
+        self.note_name(id, now)?;
         self.send_welcomes(id)?;
         self.expire(id, now)?;
         self.find_the_way(id, now, rng)?;
@@ -121,6 +125,7 @@ impl Client {
                 })
             })?;
             (*state, *changed) = (new_state, true);
+            self.waits_for_us = true;
         }
     }
 
@@ -132,7 +137,20 @@ impl Client {
             return Ok(());
         }
         let state = State { excluded, ..state.clone() };
+        self.waits_for_us |= excluded;
         self.set_state_and_note(id, state, excluded.then(|| Note::new(GroupEvent::Excluded, now)))
+    }
+
+    /// Another name of the group is noted once the head has it: a commit gave it, or the branch that wins never had the last one.
+    fn note_name(&mut self, id: &[u8], now: Time) -> Result<(), Error> {
+        let Local { group, state, .. } = self.local(id)?;
+        let name = group_name(group);
+        if group.is_removed() || name == state.name.0 {
+            return Ok(());
+        }
+        let renamed = Note::new(GroupEvent::Renamed, now).by(named_by(group)).whom(vec![name.clone()]);
+        let state = State { name: Text(name), ..state.clone() };
+        self.set_state_and_note(id, state, Some(renamed))
     }
 
     /// Welcomes of our commits that are on the way to the head: nobody joins a branch that lost.
@@ -327,4 +345,16 @@ impl Client {
         }
         Ok(pruned)
     }
+}
+
+/// Who made the last commit on the way to the head that changed the settings of the group; empty if nobody has.
+fn named_by(group: &Group) -> String {
+    let mut epoch = Some(group.head());
+    while let Some(at) = epoch {
+        if let Some(commit) = at.commit().filter(|commit| commit.extensions_changed) {
+            return commit.credential.as_ref().map(name_in).unwrap_or_default();
+        }
+        epoch = at.parent().and_then(|parent| group.epoch(parent));
+    }
+    String::new()
 }

@@ -6,8 +6,7 @@ use dmls::codec::{Decode, Encode};
 use dmls::crypto::KeyPackageRef;
 use dmls::extension::Extensions;
 use dmls::tree::LeafNode;
-use dmls::{Added, Consolidation, Group, KeyPackage, LeafIndex, Suite, Time};
-use dmls_store::Profile;
+use dmls::{Group, KeyPackage, LeafIndex, Suite, Time};
 use rand_core::CryptoRng;
 use sha2::{Digest, Sha256};
 
@@ -16,7 +15,7 @@ use crate::doubt::{AHEAD, Began};
 use crate::entry::{GroupEvent, Note};
 use crate::error::Error;
 use crate::happened::new_epoch;
-use crate::names::name_in;
+use crate::lost::Repeat;
 use crate::outbox;
 use crate::parcel::{Name, Place};
 use crate::people::{Origin, Person};
@@ -30,7 +29,7 @@ pub(crate) struct Work {
     pub adds: Vec<KeyPackage>,
     pub extensions: Option<Extensions>,
     /// What lost branches did.
-    pub lost: Option<(Consolidation, Vec<KeyPackage>)>,
+    pub lost: Option<Repeat>,
     /// Requests that it answers, or that are void.
     pub requests: Vec<KeyPackageRef>,
 }
@@ -38,8 +37,8 @@ pub(crate) struct Work {
 impl Work {
     /// The key packages of others that it would use.
     pub(crate) fn key_packages(&self, suite: &Suite) -> Vec<KeyPackageRef> {
-        let fresh = self.lost.iter().flat_map(|(_, fresh)| fresh);
-        self.adds.iter().chain(fresh).map(|key_package| key_package.reference(suite)).collect()
+        let again = self.lost.iter().flat_map(Repeat::key_packages);
+        self.adds.iter().chain(again).map(|key_package| key_package.reference(suite)).collect()
     }
 
     /// Whether it decides about a member already.
@@ -47,9 +46,8 @@ impl Work {
         let key = &key_package.leaf_node.signature_key;
         let mut lost = self.lost.iter();
         self.removes.contains(&leaf)
-            || lost.any(|(todo, fresh)| {
-                todo.removes.iter().any(|removal| removal.member.leaf == leaf)
-                    || fresh.iter().any(|fresh| fresh.leaf_node.signature_key == *key)
+            || lost.any(|again| {
+                again.todo.removes.iter().any(|removal| removal.member.leaf == leaf) || again.adds(key)
             })
     }
 }
@@ -86,12 +84,18 @@ impl Client {
         let before = group_name(group);
         let name = work.extensions.as_ref().map(name_given).filter(|name| *name != before);
         let mut commit = group.commit();
-        let repeated: BTreeSet<_> =
-            work.lost.iter().flat_map(|(todo, _)| &todo.removes).map(|removal| removal.member.leaf).collect();
-        let consolidates =
-            work.lost.as_ref().is_some_and(|(todo, fresh)| !todo.removes.is_empty() || !fresh.is_empty());
-        if let Some((todo, fresh)) = &work.lost {
+        let repeated: BTreeSet<_> = work
+            .lost
+            .iter()
+            .flat_map(|again| &again.todo.removes)
+            .map(|removal| removal.member.leaf)
+            .collect();
+        let consolidates = work.lost.as_ref().is_some_and(|again| !again.is_empty());
+        if let Some(Repeat { todo, fresh, unused }) = &work.lost {
             commit = commit.consolidate(todo, fresh.iter().cloned())?;
+            for key_package in unused {
+                commit = commit.add(key_package.clone());
+            }
         }
         for leaf in work.removes.difference(&repeated) {
             commit = commit.remove(*leaf);
@@ -117,6 +121,7 @@ impl Client {
                     note(tx, &mut told, id, Note::new(GroupEvent::Consolidated, now).by(own_name.clone()))?;
                 }
                 if let Some(name) = name {
+                    new_state.name = Text(name.clone());
                     let renamed = Note::new(GroupEvent::Renamed, now).by(own_name).whom(vec![name]);
                     note(tx, &mut told, id, renamed)?;
                 }
@@ -138,11 +143,10 @@ impl Client {
         let Some(own) = head.own_leaf() else { return Ok(None) };
         let mut turn = None;
         if !local.state.lost.is_empty() {
-            let todo = group.consolidate(&local.state.lost);
-            let fresh = fresh_for(&self.profile, &todo, now)?;
-            if !fresh.is_empty() || !todo.removes.is_empty() {
-                turn = todo.turns.iter().position(|leaf| *leaf == own);
-                work.lost = Some((todo, fresh));
+            let again = Repeat::find(&self.profile, group, &local.state.lost, now)?;
+            if !again.is_empty() {
+                turn = again.todo.turns.iter().position(|leaf| *leaf == own);
+                work.lost = Some(again);
             }
         }
         for request in self.requests(group, now)? {
@@ -163,39 +167,6 @@ impl Client {
         }
         let without: BTreeSet<_> = work.removes.clone();
         Ok(Some((work, turn.unwrap_or_else(|| place_in_line(group, own, &without)) as u64)))
-    }
-
-    /// Branches that lost: once nothing of them is left to be done again they are forgotten. Who was added there and can't be invited again is told.
-    pub(crate) fn look_at_lost(&mut self, id: &[u8], now: Time) -> Result<(), Error> {
-        let Self { groups, profile, events, .. } = self;
-        let Local { group, state, .. } = groups.get_mut(id).ok_or_else(|| unknown(id))?;
-        // Who is lost itself finds nothing.
-        if state.lost.is_empty() || state.stranded {
-            return Ok(());
-        }
-        let todo = group.consolidate(&state.lost);
-        let fresh = fresh_for(profile, &todo, now)?;
-        let has_fresh = |added: &&Added| {
-            fresh.iter().any(|fresh| fresh.leaf_node.signature_key == added.member.signature_key)
-        };
-        let missing = todo.adds.iter().filter(|added| !has_fresh(added));
-        let missing: Vec<_> = missing.map(|added| name_in(&added.member.credential)).collect();
-        let lost = if todo.is_empty() { Vec::new() } else { state.lost.clone() };
-        let new_state = State { lost, missing: missing.iter().cloned().map(Text).collect(), ..state.clone() };
-        if new_state == *state {
-            return Ok(());
-        }
-        let is_new = !missing.is_empty() && new_state.missing != state.missing;
-        let mut told = Vec::new();
-        profile.transaction(|tx| {
-            if is_new {
-                note(tx, &mut told, id, Note::new(GroupEvent::NotAdded, now).whom(missing))?;
-            }
-            new_state.store(tx, id)
-        })?;
-        *state = new_state;
-        events.extend(told);
-        Ok(())
     }
 
     /// Forgets key packages that can't be used.
@@ -249,27 +220,6 @@ impl Client {
         };
         local.group.epochs().any(waits)
     }
-}
-
-/// Fresh key packages of those whom lost branches had added.
-fn fresh_for(profile: &Profile, todo: &Consolidation, now: Time) -> Result<Vec<KeyPackage>, Error> {
-    if todo.adds.is_empty() {
-        return Ok(Vec::new());
-    }
-    let people = Person::all(profile)?;
-    let fresh = |added: &Added| {
-        let fits = |(reference, person): &(&Vec<u8>, &Person)| {
-            *person.key() == added.member.signature_key
-                && reference.as_slice() != added.key_package.as_bytes()
-                && person.is_valid_at(now)
-        };
-        let newest = people
-            .iter()
-            .filter(fits)
-            .max_by_key(|(_, person)| Origin::of(&person.key_package.leaf_node).made);
-        newest.map(|(_, person)| person.key_package.clone())
-    };
-    Ok(todo.adds.iter().filter_map(fresh).collect())
 }
 
 /// How many members come before us, by hash(epoch id, leaf): all who are in the epoch have the same order, and no member is always first.

@@ -187,6 +187,41 @@ fn an_invitation_into_a_group_with_the_same_id() {
     assert!(refused(&people[1]).iter().any(|why| why.contains("never was")), "{:?}", refused(&people[1]));
 }
 
+/// Invitations into a group that we are in wait, in case that we were removed there: a member can make any number.
+#[test]
+fn more_invitations_of_a_member_than_a_client_keeps() {
+    let mut now = START;
+    let (mut people, network) = group(&["Alice", "Bob"], 29, &mut now);
+    let mut mallory = Mallory::new("Mallory", 7);
+    let own = mallory.key_package(now, &[]);
+    put(&network, Place::People, own.message());
+    people[0].sync(&network, now);
+    people[0].invite("friends", &["Mallory"], now);
+    settle(&mut people.iter_mut().collect::<Vec<_>>(), &network, &mut now);
+    // In a group of the same id Bob is added and removed, again and again.
+    let options = NewGroupOptions { group_id: Some(people[1].id("friends")), ..NewGroupOptions::default() };
+    let founding =
+        Group::create(&mallory.identity, options, Config::new(Names), now, &mut mallory.rng).unwrap();
+    let mut fake = founding.persist(|_| Ok::<_, dmls::Error>(())).unwrap();
+    let people_place = network.parcels().into_iter().filter(|parcel| parcel.place == Place::People);
+    let key_packages = people_place.map(|parcel| KeyPackage::from_message(&parcel.bytes).unwrap());
+    let of_bob = |made: &KeyPackage| made.leaf_node.credential == Credential::basic("Bob");
+    let bob = key_packages.into_iter().find(of_bob).unwrap();
+    for _ in 0..300 {
+        let step = fake.commit().add(bob.clone()).stage_confirmed(now, &mut mallory.rng).unwrap();
+        put(&network, Place::Invitations, step.apply_unsaved().epoch.welcome.unwrap());
+        let bob_is = fake.head().members().unwrap()[1].leaf;
+        fake.commit().remove(bob_is).stage_confirmed(now, &mut mallory.rng).unwrap().apply_unsaved();
+    }
+    people[1].sync(&network, now);
+    people[0].create("family", now);
+    people[0].invite("family", &["Bob"], now);
+    settle(&mut people.iter_mut().collect::<Vec<_>>(), &network, &mut now);
+    assert_eq!(people[1].members("family"), ["Alice", "Bob"], "there is room for it");
+    settle(&mut people.iter_mut().collect::<Vec<_>>(), &network, &mut now);
+    assert_eq!(people[1].head("friends"), people[0].head("friends"), "he is in no other group of that id");
+}
+
 #[test]
 fn key_packages_that_their_owner_did_not_make() {
     let mut now = START;

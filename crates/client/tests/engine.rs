@@ -1,5 +1,7 @@
 //! What people see: they write, the network splits, it heals, somebody's process ends.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use common::{Network, Person, START, Seen, group, settle};
@@ -105,6 +107,50 @@ fn a_group_gets_another_name() {
     settle(&mut people.iter_mut().collect::<Vec<_>>(), &network, &mut now);
     assert_eq!(people[0].client.groups()[0].name, "family");
     people[0].say("family", "hello", now);
+    for person in &people {
+        assert_eq!(renames(person, "family"), ["Bob named the group family"], "{}", person.client.name());
+    }
+}
+
+fn renames(person: &Person, group: &str) -> Vec<String> {
+    let notes = person.notes(group).into_iter();
+    notes.filter(|note| note.contains("named the group") || note.contains("is named")).collect()
+}
+
+#[test]
+fn a_name_that_a_lost_branch_gave_is_taken_back() {
+    // Which of two commits wins is chance.
+    let lost = (31..40).filter(|seed| a_name_is_given_in_a_split(*seed)).count();
+    assert!(lost > 0 && lost < 9, "both happened: {lost}");
+}
+
+/// Bob names the group on one side, Alice commits on the other one; whether the name is taken back.
+fn a_name_is_given_in_a_split(seed: u64) -> bool {
+    let mut now = START;
+    let (mut people, network) = group(&["Alice", "Bob", "Carol"], seed, &mut now);
+    let other = network.copy();
+    people[1].act("friends", |client, id, rng| client.rename(id, "family", now, rng).unwrap());
+    for person in &mut people[1..] {
+        person.sync(&other, now);
+        assert_eq!(renames(person, "family"), ["Bob named the group family"]);
+    }
+    people[0].update("friends", now);
+    people[0].sync(&network, now);
+    network.merge(&other);
+    settle(&mut people.iter_mut().collect::<Vec<_>>(), &network, &mut now);
+    let name = people[0].client.groups()[0].name.clone();
+    let is_lost = name == "friends";
+    for (n, person) in people.iter().enumerate() {
+        let given = ["Bob named the group family"].into_iter().filter(|_| n > 0 || !is_lost);
+        let taken = ["the group is named friends again"].into_iter().filter(|_| n > 0 && is_lost);
+        assert_eq!(
+            renames(person, &name),
+            given.chain(taken).collect::<Vec<_>>(),
+            "{}",
+            person.client.name()
+        );
+    }
+    is_lost
 }
 
 #[test]

@@ -77,6 +77,7 @@ pub struct GroupRow {
     pub excluded: bool,
     pub stranded: bool,
     pub leaving: bool,
+    pub damaged: bool,
 }
 
 impl GroupRow {

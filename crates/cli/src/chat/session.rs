@@ -172,6 +172,9 @@ impl<'a> Session<'a> {
             Event::Failed { why, .. } => self
                 .app
                 .complain(format!("something that is due could not be done, and is tried again: {why}")),
+            Event::Damaged { name, why, .. } => {
+                self.app.complain(Error::DamagedGroup { name, why }.to_string());
+            }
             Event::Unreadable { why, .. } => self.app.complain(format!("a message can't be read: {why}")),
             _ => {}
         }
@@ -192,6 +195,7 @@ impl<'a> Session<'a> {
                 excluded: info.excluded,
                 stranded: info.stranded,
                 leaving: info.leaving,
+                damaged: info.damaged.is_some(),
             });
         }
         Ok(())

@@ -85,7 +85,9 @@ fn members(group: &GroupRow) -> String {
 
 /// What keeps us from talking in a group.
 fn state(group: &GroupRow) -> Option<&'static str> {
-    if group.excluded {
+    if group.damaged {
+        Some("its records are damaged: /rejoin, or restore a backup")
+    } else if group.excluded {
         Some("you are not a member any more")
     } else if group.stranded {
         Some("you can't follow the others: /rejoin")

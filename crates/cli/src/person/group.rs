@@ -7,7 +7,7 @@ use dmls_client::{Entry, Fingerprint};
 use serde_json::json;
 
 use super::Options;
-use super::session::{Session, now};
+use super::session::{Session, damaged, now};
 use super::talk::{entry_json, time};
 use crate::Failure;
 use crate::graph::text::safe;
@@ -177,9 +177,13 @@ fn list(session: &Session) -> Result<(), Failure> {
         if session.json {
             let object = json!({
                 "group": group.name, "id": hex(&group.id), "members": group.members, "excluded": group.excluded,
-                "stranded": group.stranded, "leaving": group.leaving,
+                "stranded": group.stranded, "leaving": group.leaving, "damaged": group.damaged,
             });
             out.push_str(&format!("{object}\n"));
+            continue;
+        }
+        if let Some(why) = &group.damaged {
+            out.push_str(&format!("{}\n", damaged(&group.id, &group.name, why)));
             continue;
         }
         let state = match (group.excluded, group.stranded, group.leaving) {
@@ -201,7 +205,7 @@ fn members(session: &Session, group: &str) -> Result<(), Failure> {
     let id = session.group(group)?;
     let contacts = session.client.contacts()?;
     let own = session.client.fingerprint();
-    let members = session.client.group(&id).and_then(|group| group.head().members()).unwrap_or_default();
+    let members = session.client.loaded(&id)?.head().members().unwrap_or_default();
     let mut out = String::new();
     for member in members {
         let name = String::from_utf8_lossy(member.credential.identity().unwrap_or_default()).into_owned();

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{Options, account};
 use crate::Failure;
 use crate::graph::text::safe;
-use crate::term::{Look, write};
+use crate::term::{Look, hex, write};
 
 /// The command's own records in the profile.
 const CLI: Table<'_> = Table::new("cli");
@@ -140,6 +140,7 @@ impl Session {
                 Event::Unreadable { name, why, .. } => {
                     eprintln!("dmls: a message can't be read ({name}): {why}")
                 }
+                Event::Damaged { group, name, why } => eprintln!("dmls: {}", damaged(&group, &name, &why)),
                 Event::Failed { why, .. } => {
                     eprintln!(
                         "dmls: something that is due could not be done, and is tried again: {}",
@@ -160,6 +161,16 @@ impl Session {
     pub fn say(&self, sentence: &str, object: impl FnOnce() -> Value) -> Result<(), Failure> {
         if self.json { write(&format!("{}\n", object())) } else { write(&format!("{sentence}\n")) }
     }
+}
+
+/// Says of a group that it is damaged, and what to do.
+pub fn damaged(id: &[u8], name: &str, why: &str) -> String {
+    let called = if name.is_empty() { hex(id) } else { name.to_owned() };
+    let called = safe(&called);
+    format!(
+        "the group {called} is damaged ({}): restore a backup, or let the others take you in again by `dmls group rejoin {called}`",
+        safe(why)
+    )
 }
 
 /// The folder of a profile.

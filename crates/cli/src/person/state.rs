@@ -8,7 +8,7 @@ use dmls::Credential;
 use dmls_client::Entry;
 use serde_json::json;
 
-use super::session::{Session, folder_of, now};
+use super::session::{Session, damaged, folder_of, now};
 use super::{Options, account};
 use crate::Failure;
 use crate::demo::tell;
@@ -79,7 +79,8 @@ fn chosen(session: &Session, name: Option<&str>) -> Result<Vec<dmls_client::Grou
 
 /// Tells what is exposed.
 pub fn exposure(args: &ExposureArgs, options: &Options) -> Result<(), Failure> {
-    let session = Session::open(options)?;
+    let mut session = Session::open(options)?;
+    session.tell_events();
     let mut out = String::new();
     for info in chosen(&session, args.group.as_deref())? {
         let Some(group) = session.client.group(&info.id) else { continue };
@@ -136,9 +137,12 @@ pub fn doctor(_: &DoctorArgs, options: &Options) -> Result<(), Failure> {
     }
     session.begin()?;
     for info in session.client.groups() {
+        let name = format!("group {}", info.name);
+        if let Some(why) = &info.damaged {
+            checks.push(Check::bad(&name, damaged(&info.id, &info.name, why)));
+        }
         let Some(group) = session.client.group(&info.id) else { continue };
         let kept = group.epochs().filter(|epoch| epoch.level() != dmls::Level::Known).count();
-        let name = format!("group {}", info.name);
         let state = format!(
             "{} members, epoch {}, {kept} epochs kept, {} messages wait for others",
             info.members.len(),
@@ -199,7 +203,7 @@ pub fn graph(
     all: bool,
 ) -> Result<(), Failure> {
     let id = session.group(name)?;
-    let Some(group) = session.client.group(&id) else { return Ok(()) };
+    let group = session.client.loaded(&id)?;
     let own = session.client.name();
     let names = |credential: &Credential| match tell::name(credential) {
         name if name == own => "you".to_owned(),

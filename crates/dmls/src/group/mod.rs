@@ -184,6 +184,11 @@ impl Group {
         welcomes.map(|(commit, welcome)| (commit, &welcome[..]))
     }
 
+    /// Whether the Welcome of a commit of ours was not sent, on whatever branch that is: nobody can have joined by it.
+    pub fn has_unsent_welcome(&self, commit: &CommitId) -> bool {
+        self.welcomes.contains_key(commit)
+    }
+
     /// A Welcome was sent: it is not kept any longer.
     pub fn welcome_sent(&mut self, commit: &CommitId) -> Result<Step<'_, ()>, crate::Error> {
         if !self.welcomes.contains_key(commit) {

@@ -96,6 +96,7 @@ fn a_welcome_is_kept_until_it_was_sent() {
         Client::join(&dave, &own, &unsent[0].1, &a.config).unwrap();
         a.run(|group| group.welcome_sent(&id)).unwrap();
         assert_eq!((a.group.unsent_welcomes().count(), a.count(b'w')), (0, 0));
+        assert!(!a.group.has_unsent_welcome(&id));
         a.restart();
         assert!(a.run(|group| group.welcome_sent(&id)).is_err());
     }
@@ -130,6 +131,7 @@ fn nobody_joins_a_branch_that_lost_and_everybody_one_that_wins_later() {
         let new = a.confirm(&ours, SPLIT);
         assert_eq!((new.welcome.is_some(), new.is_head), (wins, wins));
         assert_eq!(a.group.unsent_welcomes().count(), usize::from(wins));
+        assert!(a.group.has_unsent_welcome(&ours.id) && !a.group.has_unsent_welcome(&theirs.id));
         // What the delivery service says turns it round.
         let (winner, loser) = if wins { (&ours, &theirs) } else { (&theirs, &ours) };
         a.run(|group| group.block(&winner.id)).unwrap();
