@@ -1,6 +1,6 @@
 //! What must hold when a world has been mended (federation.md s4.1).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dmls::CommitId;
 
@@ -44,6 +44,7 @@ pub fn all(world: &mut World) -> Step {
     one_chain(world)?;
     highest_tags(world)?;
     no_fork_without_split(world)?;
+    few_children(world)?;
     if !is_outvoted(world) {
         members(world)?;
         servers(world)?;
@@ -103,6 +104,41 @@ fn no_fork_without_split(world: &mut World) -> Step {
     }
     let was_quiet = !world.split_ever && !world.config.splits && world.config.wrong_views == 0;
     if forks > 0 && was_quiet { Err(Violation::ForkWithoutSplit) } else { Ok(()) }
+}
+
+/// J8: a server leads one living child of an epoch, and one blocked one of each committer, except those that rule 9 lets a banned
+/// committer make. Asked where no server has forgotten what it led.
+fn few_children(world: &World) -> Step {
+    if world.rare.contains_key("backup restored") {
+        return Ok(());
+    }
+    let registry = world.registry.borrow();
+    let failed = |commit: &CommitId| {
+        let said = (commit.clone(), false);
+        let clients = world.clients.iter().filter(move |client| client.said.contains(&said));
+        clients.map(|client| client.me)
+    };
+    let mut children = BTreeMap::<CommitId, Vec<CommitId>>::new();
+    for id in certified(world) {
+        if let Some(parent) = &registry.get(&id).parent {
+            children.entry(parent.clone()).or_default().push(id);
+        }
+    }
+    for (parent, children) in children {
+        let banned: BTreeSet<_> = children.iter().filter(|id| failed(id).next().is_some()).collect();
+        let banned: BTreeSet<_> = banned.into_iter().map(|id| registry.get(id).committer).collect();
+        let is_exempt = |id: &CommitId| {
+            let made = registry.get(id);
+            let removes = |other: &CommitId| failed(other).any(|person| !made.members.contains(&person));
+            let own = |other: &&CommitId| registry.get(other).committer == made.committer && *other != id;
+            made.is_external || children.iter().filter(own).any(removes)
+        };
+        let counted = children.iter().filter(|id| !is_exempt(id)).count();
+        if counted > registry.servers(&parent).len() + banned.len() {
+            return Err(Violation::TooManyChildren);
+        }
+    }
+    Ok(())
 }
 
 fn honest_at(world: &World, epoch: &CommitId) -> Vec<Person> {
@@ -171,11 +207,11 @@ fn messages(world: &World) -> Step {
         if !registry.is_ancestor(&post.epoch, &last) {
             continue;
         }
-        let has_gap =
-            |home: usize| world.clients.iter().any(|client| client.has_gap && world.home(client.me) == home);
+        // A home that came back from a backup may have lost what was sent before.
+        let has_gap = |home: usize| world.gaps.get(&home).is_some_and(|until| post.number < *until);
         for person in post.to.intersection(members) {
             let client = &world.clients[*person];
-            let is_excused = !client.is_sound() || client.has_gap || has_gap(post.home);
+            let is_excused = !client.is_sound() || has_gap(world.home(*person)) || has_gap(post.home);
             if !is_excused && client.had.contains(&post.epoch) && !client.read.contains(name) {
                 return Err(Violation::MessageLost);
             }

@@ -69,8 +69,6 @@ pub struct Client {
     joined_by: BTreeSet<CommitId>,
     /// The incarnation of its server that it spoke with last.
     pub incarnation: Incarnation,
-    /// Its queue began again, so something may be missing.
-    pub has_gap: bool,
     /// Up to where it has read its queue.
     pub cursor: u64,
     pub is_online: bool,
@@ -100,7 +98,6 @@ impl Client {
             is_provisional: !is_member,
             joined_by: BTreeSet::new(),
             incarnation: Incarnation(0),
-            has_gap: false,
             cursor: 0,
             is_online: true,
             genesis: genesis.clone(),

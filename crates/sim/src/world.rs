@@ -8,8 +8,8 @@ use std::rc::Rc;
 use dmls::CommitId;
 use dmls_delivery::testing::{self, Mutant};
 use dmls_delivery::{
-    Alarm, Content, Effects, Frame, GroupName, Input, Item, Kept, MessageName, Millis, Server, ServerId,
-    Status,
+    Alarm, Content, Effects, Frame, GroupName, Input, Item, Kept, Message, MessageName, Millis, Server,
+    ServerId, Status,
 };
 
 use crate::client::{Client, Harm, Nature};
@@ -33,6 +33,10 @@ pub enum Violation {
     NotFinal,
     /// J4: the view never changed, and there was a fork.
     ForkWithoutSplit,
+    /// J8: an epoch has more children than servers and banned committers.
+    TooManyChildren,
+    /// Rule 2: a commit brings in a server that nobody had asked.
+    GhostServer,
     /// J5: what a client suffered.
     Client(Harm),
     /// J7: a message that was accepted is lost.
@@ -81,6 +85,8 @@ pub struct Post {
     pub to: BTreeSet<Person>,
     /// From which server.
     pub home: usize,
+    /// How many were sent before it.
+    pub number: usize,
 }
 
 /// One world.
@@ -95,6 +101,12 @@ pub struct World {
     pub(crate) net: Vec<(usize, Frame)>,
     /// Which part of the network each server is in.
     pub(crate) parts: Vec<usize>,
+    /// Whom each server saw when it began its last ballot.
+    views: BTreeMap<usize, BTreeSet<ServerId>>,
+    /// Of each commit that was proposed whom its leaders saw.
+    asked: BTreeMap<CommitId, BTreeSet<ServerId>>,
+    /// Every commit that some server certified.
+    certified: BTreeSet<CommitId>,
     now: Millis,
     /// Every commit that some server took for final.
     pub(crate) finals: BTreeSet<CommitId>,
@@ -103,6 +115,8 @@ pub struct World {
     has_losses: bool,
     has_restores: bool,
     restored: usize,
+    /// Of servers that came back from a backup, how many messages had been sent until then.
+    pub(crate) gaps: BTreeMap<usize, usize>,
     lost: usize,
     pub(crate) split_ever: bool,
     /// Who could follow before those who could not came back.
@@ -182,6 +196,9 @@ impl World {
             clients,
             net: Vec::new(),
             parts: vec![0; count],
+            views: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            certified: BTreeSet::from([genesis.clone()]),
             now: Millis(1_000_000),
             finals: BTreeSet::from([genesis.clone()]),
             posts: BTreeMap::new(),
@@ -189,6 +206,7 @@ impl World {
             has_losses: false,
             has_restores: false,
             restored: 0,
+            gaps: BTreeMap::new(),
             lost: 0,
             split_ever: false,
             sound_before: BTreeSet::new(),
@@ -273,10 +291,17 @@ impl World {
 
     fn settle(&mut self, server: usize, effects: Effects) -> Step {
         let (frames, alarms) = write(&mut self.machines[server].disk, effects);
-        self.net.extend(frames.into_iter().map(|(to, frame)| (to.0 as usize, frame)));
+        for (to, frame) in frames {
+            if let Content::Message { message: Message::Accept { commit, .. }, .. } = &frame.content {
+                let view = self.views.get(&server).cloned().unwrap_or_default();
+                self.asked.entry(commit.clone()).or_default().extend(view);
+            }
+            self.net.push((to.0 as usize, frame));
+        }
         if alarms.iter().any(|alarm| matches!(alarm, Alarm::FinalFork(_))) {
             return Err(Violation::FinalFork);
         }
+        self.no_ghosts(server)?;
         let Some(finalized) = self.status(server).map(|status| status.finalized().clone()) else {
             return Ok(());
         };
@@ -290,6 +315,28 @@ impl World {
             if !is_chain {
                 return Err(Violation::FinalFork);
             }
+        }
+        Ok(())
+    }
+
+    /// Rule 2: of what a server certifies first, a leader could reach the servers that are new.
+    fn no_ghosts(&mut self, server: usize) -> Step {
+        let Some(status) = self.status(server) else { return Ok(()) };
+        let new: Vec<_> = status.certified().filter(|id| !self.certified.contains(*id)).cloned().collect();
+        for id in new {
+            let registry = self.registry.borrow();
+            let mut added = registry.servers(&id);
+            let parent = registry.get(&id).parent.as_ref().map(|parent| registry.servers(parent));
+            added.retain(|server| !parent.iter().flatten().any(|old| old == server));
+            let is_asked = |new: &ServerId| {
+                let asked = self.asked.get(&id).into_iter().chain(self.views.get(&server));
+                asked.flatten().any(|server| server == new)
+            };
+            if !added.iter().all(is_asked) {
+                return Err(Violation::GhostServer);
+            }
+            drop(registry);
+            self.certified.insert(id);
         }
         Ok(())
     }
@@ -335,6 +382,7 @@ impl World {
     /// A server begins a ballot, and believes that it can reach these.
     pub(crate) fn start_with(&mut self, server: usize, view: BTreeSet<ServerId>) -> Step {
         self.note(|| format!("S{server} starts a ballot, sees {view:?}"));
+        self.views.insert(server, view.clone());
         if let Some(running) = &mut self.machines[server].server {
             running.set_view(view);
         }
@@ -369,6 +417,7 @@ impl World {
         let Some(backup) = self.machines[server].backup.take() else { return Ok(()) };
         self.note(|| format!("S{server} comes back from its backup"));
         self.restored += 1;
+        self.gaps.insert(server, self.posts.len());
         self.count("backup restored");
         // The incarnation is durable by itself: it rises even where the backup does not know of the last one.
         self.load(server, &backup)?;
@@ -378,7 +427,6 @@ impl World {
         let effects = running.restore(now);
         for client in &mut self.clients {
             if self.registry.borrow().homes[client.me] as usize == server {
-                client.has_gap = true;
                 client.cursor = 0;
                 client.say_again();
             }
@@ -489,7 +537,8 @@ impl World {
         let input =
             Input::Post { group: GROUP, device: who, message, epoch: epoch.clone(), bytes: Vec::new() };
         if self.input(home, input)? {
-            self.posts.insert(name, Post { epoch, to, home });
+            let number = self.posts.len();
+            self.posts.insert(name, Post { epoch, to, home, number });
         }
         Ok(())
     }
