@@ -23,7 +23,7 @@ pub enum Refused {
     /// The epoch is over: encrypt on the head, with the same name. Of a commit: see in the queue what became of it, or make another on
     /// the head.
     EpochOver,
-    /// The device is no member there.
+    /// The device is no member there, or not at home here, or the commit is of another.
     NotMember,
     /// The commit is invalid.
     Invalid(Invalid),
@@ -79,7 +79,10 @@ impl Group {
             Invalid::Over => Refused::EpochOver,
             invalid => Refused::Invalid(invalid),
         })?;
-        if staged.committer != device {
+        // At its home: who brings it to two servers could bring it with two GroupInfos.
+        let epoch = if staged.is_external { &staged.id } else { &body.parent };
+        let is_ours = turn.epochs.devices(epoch, self.state.me).contains(&device);
+        if staged.committer != device || !is_ours {
             return Err(Refused::NotMember);
         }
         if let Some(server) = turn.epochs.stranger(&staged.id) {

@@ -358,6 +358,11 @@ fn what_somebody_else_made_leaves_nothing_behind() {
     let before = world.kept(1);
     let refused = world.submit_at(1, &head, encode_bundle(&bundle).unwrap());
     assert_eq!((refused, world.kept(1) == before), (Err(Refused::NotMember), true));
+    // Nor what its committer brings to a server that is not its home.
+    let (group, device) = (world.name, world.people[0].device);
+    let body = Body { parent: head.clone(), bundle: encode_bundle(&bundle).unwrap() };
+    let refused = world.handle(1, Input::Submit { group, device, body });
+    assert_eq!((refused, world.kept(1) == before), (Err(Refused::NotMember), true));
     // Nor with what comes after it.
     let next = world.commits(1, |commit| commit);
     let holds = |name: &CommitId| {
