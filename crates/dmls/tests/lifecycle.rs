@@ -249,7 +249,7 @@ fn a_subgroup_branches() {
     world.keys.remember(&a);
     let psk = a.successor_psk();
     let (_, package, welcome) = world.successor(&alice, &bob, NewGroupOptions::default(), Some(psk.clone()));
-    world.follow(&b, &package, &welcome).unwrap();
+    let _ = world.follow(&b, &package, &welcome).unwrap();
     // Such a key is for the creator, not for those who come by themselves,
     let empty = world.create(&alice, NewGroupOptions::default());
     let info = empty.head().group_info(NOW).unwrap();

@@ -94,7 +94,7 @@ fn a_branch_of_some_of_the_members() {
     let mut world = World::new();
     let psk = world.alice.successor_psk();
     let names = ["mallory", "alice"];
-    let mut join = |world: &mut World, psk| joined(world, names, SUITE, NewGroupOptions::default(), psk);
+    let join = |world: &mut World, psk| joined(world, names, SUITE, NewGroupOptions::default(), psk);
     assert_eq!(join(&mut world, Some(psk.clone())), Ok(()));
     // Nothing ties it to this group, or another epoch of it does.
     assert_eq!(join(&mut world, None), Err(Rule::WelcomePsk.into()));
