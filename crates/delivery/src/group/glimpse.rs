@@ -1,5 +1,6 @@
 //! What an exhaustive search asks of a group (feature `testing`).
 
+use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 
 use dmls::CommitId;
@@ -9,8 +10,7 @@ use super::Group;
 use crate::ids::Ballot;
 
 impl Group {
-    /// What must outlive a crash and decides what the group does among servers. Left out is what they never ask for: the watermark
-    /// of flushes, which only devices follow.
+    /// What must outlive a crash.
     pub(crate) fn hash_kept(&self, out: &mut impl Hasher) {
         let state = &self.state;
         for id in state.nodes.keys() {
@@ -18,7 +18,9 @@ impl Group {
             state.verdicts(id).for_each(|(device, verdict)| ('v', device, verdict.to_bytes()).hash(out));
         }
         state.candidates().for_each(|candidate| ('c', candidate).hash(out));
-        (state.promised, &state.finalized, state.recovering).hash(out);
+        (state.promised, &state.finalized, state.recovering, &state.flushed).hash(out);
+        let servers: BTreeSet<_> = state.nodes.keys().flat_map(|id| self.servers(id)).collect();
+        servers.into_iter().for_each(|server| (server, state.flush_of(*server)).hash(out));
         // Numbers of submissions only say which came first.
         state.submissions().for_each(|(_, submission)| ('s', &submission.commit).hash(out));
     }

@@ -1,7 +1,7 @@
 //! What may happen in a state, and what follows.
 
-use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::rc::Rc;
 
@@ -30,7 +30,17 @@ pub struct Machine {
     /// The server.
     pub server: Server,
     kept: Kept,
+    head: Option<CommitId>,
     fingerprint: u128,
+}
+
+/// What a server becomes by something, and what it sends.
+#[derive(Clone)]
+struct Taken {
+    machine: Rc<Machine>,
+    sent: Vec<Flying>,
+    /// Whether a row is acknowledged.
+    is_received: bool,
 }
 
 /// One state.
@@ -47,8 +57,6 @@ pub struct State {
     ballots: u8,
     restarts: u8,
     copies: u8,
-    /// Rows that have arrived. It only makes their numbers rise, and is no part of the fingerprint.
-    rows: u64,
 }
 
 impl State {
@@ -95,6 +103,10 @@ pub struct Model {
     /// All commits that were ever made.
     pub registry: Shared,
     genesis: CommitId,
+    /// What servers did before: there are many more states of all than of one.
+    done: RefCell<HashMap<u128, Taken>>,
+    /// Rows that have arrived; it makes their numbers rise.
+    rows: Cell<u64>,
 }
 
 fn id(server: usize) -> ServerId {
@@ -108,7 +120,8 @@ impl Model {
         let homes = (0..bounds.servers as u32).collect();
         let mut registry = Registry::with_homes(homes);
         registry.insert(genesis.clone(), commits::genesis(bounds.members.iter().copied().collect()));
-        Self { bounds, mutant, registry: Rc::new(RefCell::new(registry)), genesis }
+        let registry = Rc::new(RefCell::new(registry));
+        Self { bounds, mutant, registry, genesis, done: RefCell::default(), rows: Cell::new(0) }
     }
 
     fn sight(&self) -> Box<Sight> {
@@ -126,7 +139,8 @@ impl Model {
             glimpse.hash_kept(&mut out);
             glimpse.hash_volatile(&mut out);
         }
-        Rc::new(Machine { server, kept, fingerprint: out.value() })
+        let head = server.group(&GROUP).map(|status| status.head());
+        Rc::new(Machine { server, kept, head, fingerprint: out.value() })
     }
 
     /// All servers have the group, and nothing else.
@@ -139,7 +153,6 @@ impl Model {
             ballots: 0,
             restarts: 0,
             copies: 0,
-            rows: 0,
         };
         for server in 0..self.bounds.servers {
             let mut kept = Kept::new();
@@ -153,15 +166,41 @@ impl Model {
         Ok(state)
     }
 
-    /// One server takes inputs; what it sends is under way then. `true` if it acknowledges a row.
+    /// One server takes inputs, of which there are no others with the same key; what it sends is under way then. `true` if it
+    /// acknowledges a row.
     fn take(
         &self,
         state: &mut State,
         at: usize,
-        inputs: Vec<Input>,
+        key: impl Hash,
         view: Option<u8>,
+        inputs: impl FnOnce() -> Vec<Input>,
     ) -> Result<bool, Violation> {
-        let old = &state.machines[at];
+        let mut out = Fingerprint::new();
+        (state.machines[at].fingerprint, at, view, key).hash(&mut out);
+        let known = self.done.borrow().get(&out.value()).cloned();
+        let taken = match known {
+            Some(taken) => taken,
+            None => {
+                let taken = self.work(&state.machines[at], view, inputs())?;
+                self.done.borrow_mut().insert(out.value(), taken.clone());
+                taken
+            }
+        };
+        let Taken { machine, sent, is_received } = taken;
+        let leads = Glimpse::of(&machine.server, &GROUP).and_then(|glimpse| glimpse.leads());
+        if !leads.is_some_and(|(_, is_preparing)| is_preparing) {
+            state.views[at] = 0;
+        }
+        state.machines[at] = machine;
+        self.forget_dead(state, at);
+        let live = sent.into_iter().filter(|flying| !self.is_dead(state, flying));
+        let live: Vec<_> = live.collect();
+        state.net.extend(live);
+        Ok(is_received)
+    }
+
+    fn work(&self, old: &Machine, view: Option<u8>, inputs: Vec<Input>) -> Result<Taken, Violation> {
         let mut server = testing::copy(&old.server, |_| self.sight());
         let mut kept = old.kept.clone();
         if let Some(view) = view {
@@ -186,28 +225,24 @@ impl Model {
             let _ = server.handle(Input::Acknowledge { device: device(peer), up_to: u64::MAX }, NOW);
         }
         let is_received = new.iter().any(|(_, frame)| matches!(frame.content, Content::Received { .. }));
-        state.net.extend(
-            new.into_iter()
-                .filter_map(|(to, frame)| Flying::new(to.0 as usize, frame, self.bounds.is_reduced)),
-        );
-        state.machines[at] = self.machine(server, kept);
-        self.forget_dead(state);
-        let leads = Glimpse::of(&state.machines[at].server, &GROUP).and_then(|glimpse| glimpse.leads());
-        if !leads.is_some_and(|(_, is_preparing)| is_preparing) {
-            state.views[at] = 0;
-        }
-        Ok(is_received)
+        let fly = |(to, frame): (ServerId, Frame)| Flying::new(to.0 as usize, frame, self.bounds.is_reduced);
+        let sent = new.into_iter().filter_map(fly).collect();
+        Ok(Taken { machine: self.machine(server, kept), sent, is_received })
     }
 
-    fn forget_dead(&self, state: &mut State) {
-        if !self.bounds.is_reduced
-            || self.mutant == Some(Mutant::Amnesia) && state.restarts < self.bounds.restarts
-        {
-            return;
-        }
+    fn is_dead(&self, state: &State, flying: &Flying) -> bool {
+        // Who forgets its promises may give them once more.
+        let may_forget = self.mutant == Some(Mutant::Amnesia) && state.restarts < self.bounds.restarts;
         let counts_old = self.mutant == Some(Mutant::IgnoredPromise);
-        let machines = &state.machines;
-        state.net.retain(|flying| !flying.is_dead(&machines[flying.to()].server, counts_old));
+        let receiver = &state.machines[flying.to()].server;
+        self.bounds.is_reduced && !may_forget && flying.is_dead(receiver, counts_old)
+    }
+
+    /// Takes away what is dead since a server has changed.
+    fn forget_dead(&self, state: &mut State, at: usize) {
+        let to_it = state.net.iter().filter(|flying| flying.to() == at);
+        let dead: Vec<_> = to_it.filter(|flying| self.is_dead(state, flying)).cloned().collect();
+        dead.iter().for_each(|flying| drop(state.net.take(flying)));
     }
 
     /// A commit of the client of a server, on its head, with the body at all servers.
@@ -215,34 +250,40 @@ impl Model {
         let Some(head) = head(state, at) else { return Ok(()) };
         let commit = commits::make(&mut self.registry.borrow_mut(), &head, at, kind, self.bounds.falling);
         let Some(body) = self.registry.borrow().body(&commit) else { return Ok(()) };
-        state.commits.insert(commit);
+        state.commits.insert(commit.clone());
         for peer in (0..self.bounds.servers).filter(|peer| *peer != at && self.bounds.is_reduced) {
-            let message = Message::Bodies { bodies: vec![body.clone()] };
-            let frame = frame_of(at, Content::Message { group: GROUP, message });
-            self.take(state, peer, vec![Input::Frame(frame)], None)?;
+            self.take(state, peer, ("body", &commit), None, || {
+                let message = Message::Bodies { bodies: vec![body.clone()] };
+                vec![Input::Frame(frame_of(at, Content::Message { group: GROUP, message }))]
+            })?;
         }
-        self.take(state, at, vec![Input::Submit { group: GROUP, device: device(at), body }], None).map(drop)
+        let submit = || vec![Input::Submit { group: GROUP, device: device(at), body: body.clone() }];
+        self.take(state, at, ("submit", &commit), None, submit).map(drop)
     }
 
     /// A ballot begins.
     pub fn start(&self, state: &mut State, at: usize, view: u8, number: u64) -> Result<(), Violation> {
-        // Another ballot was refused because one of that number had been promised.
-        let low = Ballot { number: 0, leader: id(at) };
-        let promised = Ballot { number: number - 1, leader: id(at) };
-        let message = Message::Outbid { ballot: low, promised };
-        let frame = frame_of((at + 1) % self.bounds.servers, Content::Message { group: GROUP, message });
         state.views[at] = view;
-        self.take(state, at, vec![Input::Frame(frame), Input::Start(GROUP)], Some(view)).map(drop)
+        self.take(state, at, ("start", number), Some(view), || {
+            // Another ballot was refused because one of that number had been promised.
+            let low = Ballot { number: 0, leader: id(at) };
+            let promised = Ballot { number: number - 1, leader: id(at) };
+            let message = Message::Outbid { ballot: low, promised };
+            let frame = frame_of((at + 1) % self.bounds.servers, Content::Message { group: GROUP, message });
+            vec![Input::Frame(frame), Input::Start(GROUP)]
+        })
+        .map(drop)
     }
 
     /// A frame arrives. A row for which a body is missing comes again.
     pub fn deliver(&self, state: &mut State, flying: &Flying, stays: bool) -> Result<(), Violation> {
-        state.rows += 1;
         if !stays {
             state.net.remove(flying);
         }
-        let is_received =
-            self.take(state, flying.to(), vec![Input::Frame(flying.frame(state.rows))], None)?;
+        let is_received = self.take(state, flying.to(), ("frame", flying.bytes()), None, || {
+            self.rows.set(self.rows.get() + 1);
+            vec![Input::Frame(flying.frame(self.rows.get()))]
+        })?;
         if flying.is_parcel() && !is_received {
             state.net.insert(flying.clone());
         }
@@ -259,15 +300,17 @@ impl Model {
         }
         state.machines[at] = self.machine(server, kept);
         state.views[at] = 0;
-        self.forget_dead(state);
+        (0..self.bounds.servers).for_each(|server| self.forget_dead(state, server));
         Ok(())
     }
 
     /// What a client says of a commit that its server has certified: the truth.
     pub fn testify(&self, state: &mut State, at: usize, commit: &CommitId) -> Result<(), Violation> {
-        let verdict = if self.can_process(at, commit) { Verdict::Ok } else { Verdict::Failed };
-        let input = Input::Testify { group: GROUP, device: device(at), commit: commit.clone(), verdict };
-        self.take(state, at, vec![input], None).map(drop)
+        self.take(state, at, ("testify", commit), None, || {
+            let verdict = if self.can_process(at, commit) { Verdict::Ok } else { Verdict::Failed };
+            vec![Input::Testify { group: GROUP, device: device(at), commit: commit.clone(), verdict }]
+        })
+        .map(drop)
     }
 
     fn can_process(&self, person: usize, commit: &CommitId) -> bool {
@@ -450,7 +493,7 @@ fn kept_of(server: &Server) -> u128 {
 
 /// The head of a server.
 pub fn head(state: &State, at: usize) -> Option<CommitId> {
-    state.machines[at].server.group(&GROUP).map(|status| status.head())
+    state.machines[at].head.clone()
 }
 
 /// Whether a server has certified a commit.
