@@ -1,4 +1,5 @@
-//! The `dmls` command: groups over a shared folder, a demonstration of Decentralized MLS, and tools to look into its messages.
+//! The `dmls` command: groups over a shared folder, a demonstration of Decentralized MLS, tools to look into its messages, and simulated
+//! worlds of its delivery service.
 
 mod chat;
 mod demo;
@@ -6,6 +7,7 @@ mod graph;
 mod inspect;
 mod manual;
 mod person;
+mod sim;
 mod term;
 mod vectors;
 
@@ -32,6 +34,7 @@ enum Command {
     Demo(demo::Args),
     Inspect(inspect::Args),
     Vectors(vectors::Args),
+    Sim(sim::Args),
     Completions(manual::CompletionsArgs),
     Man(manual::ManArgs),
 }
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Vectors(args) => vectors::run(&args),
+        Command::Sim(args) => sim::run(&args, cli.options.json),
         Command::Completions(args) => manual::completions::<Cli>(&args),
         Command::Man(args) => manual::man::<Cli>(&args),
     };

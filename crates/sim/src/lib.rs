@@ -6,9 +6,11 @@
 
 mod checks;
 mod client;
+mod command;
 mod config;
 mod dice;
 pub mod exhaustive;
+mod picture;
 mod registry;
 mod run;
 mod script;
@@ -16,6 +18,7 @@ mod shrink;
 mod world;
 
 pub use client::Harm;
+pub use command::{Options, simulate};
 pub use config::{CONFIGS, Config, config};
 pub use dmls::CommitId;
 pub use dmls_delivery::testing::Mutant;

@@ -7,6 +7,7 @@ use dmls_delivery::testing::Mutant;
 use crate::checks;
 use crate::config::Config;
 use crate::dice::Dice;
+use crate::picture;
 use crate::world::{Step, Violation, World};
 
 /// How a world ended.
@@ -17,6 +18,8 @@ pub struct Outcome {
     pub rare: BTreeMap<&'static str, u64>,
     /// What happened, if that was asked for.
     pub log: Vec<String>,
+    /// The same, drawn: an SVG file.
+    pub picture: Option<String>,
 }
 
 /// The events of a seed.
@@ -29,8 +32,14 @@ pub fn events(seed: u64, steps: usize) -> Vec<u64> {
 pub fn run(seed: u64, config: Config, mutant: Option<Mutant>, events: &[u64], logs: bool) -> Outcome {
     let mut world = World::new(seed, config, mutant);
     world.log = logs.then(Vec::new);
+    world.moments = logs.then(Vec::new);
     let violation = live(&mut world, seed, events).err();
-    Outcome { violation, rare: world.rare, log: world.log.unwrap_or_default() }
+    let picture = world.moments.map(|moments| {
+        let end = violation.as_ref().map_or_else(|| "no violation".to_owned(), ToString::to_string);
+        let title = format!("Seed {seed} ({}), {} events: {end}", config.name, events.len());
+        picture::svg(&title, world.machines.len(), &moments)
+    });
+    Outcome { violation, rare: world.rare, log: world.log.unwrap_or_default(), picture }
 }
 
 fn live(world: &mut World, seed: u64, events: &[u64]) -> Step {

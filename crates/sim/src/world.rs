@@ -15,6 +15,7 @@ use dmls_delivery::{
 use crate::client::{Client, Harm, Nature};
 use crate::config::Config;
 use crate::dice::Dice;
+use crate::picture::{Moment, What};
 use crate::registry::{Made, Person, Registry, Seen, Shared, device};
 
 /// The group of a light world.
@@ -59,8 +60,6 @@ pub enum Violation {
     OutboxStuck,
     /// The head of a server does not descend from its last final commit.
     HeadLeavesFinal,
-    /// A commit is certified that brings in a server which has promised nothing.
-    GhostServer,
 }
 
 impl fmt::Display for Violation {
@@ -125,8 +124,10 @@ pub struct World {
     pub(crate) went_on: bool,
     /// How often each rare thing happened.
     pub rare: BTreeMap<&'static str, u64>,
-    /// What happened, if somebody wants to read it.
+    /// What happened, if somebody wants to read it,
     pub log: Option<Vec<String>>,
+    /// or to see it.
+    pub(crate) moments: Option<Vec<Moment>>,
 }
 
 /// How a step ended.
@@ -213,6 +214,7 @@ impl World {
             went_on: false,
             rare: BTreeMap::new(),
             log: None,
+            moments: None,
         };
         for server in 0..count {
             let me = ServerId(server as u32);
@@ -284,9 +286,39 @@ impl World {
         let (now, machine) = (self.now, &mut self.machines[server]);
         let Some(running) = &mut machine.server else { return Ok(false) };
         running.set_online(online);
+        let before = self.moments.is_some().then(|| Sight::of(running)).flatten();
         let Ok(effects) = running.handle(input, now) else { return Ok(false) };
-        self.settle(server, effects)?;
-        Ok(true)
+        let settled = self.settle(server, effects);
+        self.show(server, before);
+        settled.map(|()| true)
+    }
+
+    fn mark(&mut self, server: usize, what: What) {
+        if let Some(moments) = &mut self.moments {
+            moments.push(Moment { server, what });
+        }
+    }
+
+    /// Marks what a server knows now and did not know before.
+    fn show(&mut self, server: usize, before: Option<Sight>) {
+        let after = self.machines[server].server.as_ref().and_then(Sight::of);
+        let (Some(before), Some(after)) = (before, after) else { return };
+        if before.recovers && !after.recovers {
+            self.mark(server, What::Recovered);
+        }
+        for commit in after.certified.difference(&before.certified) {
+            self.mark(server, What::Certified(commit.clone()));
+        }
+        let registry = self.registry.borrow();
+        let stays: BTreeSet<_> = registry.path(&after.head).into_iter().collect();
+        let left = registry.path(&before.head).into_iter().filter(|epoch| !stays.contains(epoch)).count();
+        drop(registry);
+        if left > 0 {
+            self.mark(server, What::Rollback(left));
+        }
+        if before.finalized != after.finalized {
+            self.mark(server, What::Final(after.finalized));
+        }
     }
 
     fn settle(&mut self, server: usize, effects: Effects) -> Step {
@@ -382,6 +414,7 @@ impl World {
     /// A server begins a ballot, and believes that it can reach these.
     pub(crate) fn start_with(&mut self, server: usize, view: BTreeSet<ServerId>) -> Step {
         self.note(|| format!("S{server} starts a ballot, sees {view:?}"));
+        self.mark(server, What::Ballot);
         self.views.insert(server, view.clone());
         if let Some(running) = &mut self.machines[server].server {
             running.set_view(view);
@@ -391,6 +424,7 @@ impl World {
 
     pub(crate) fn crash(&mut self, server: usize) {
         self.note(|| format!("S{server} crashes"));
+        self.mark(server, What::Crash);
         self.machines[server].server = None;
     }
 
@@ -399,6 +433,7 @@ impl World {
             return Ok(());
         }
         self.note(|| format!("S{server} starts"));
+        self.mark(server, What::Boot);
         let kept = self.machines[server].disk.clone();
         self.load(server, &kept)
     }
@@ -416,6 +451,7 @@ impl World {
     pub(crate) fn restore(&mut self, server: usize) -> Step {
         let Some(backup) = self.machines[server].backup.take() else { return Ok(()) };
         self.note(|| format!("S{server} comes back from its backup"));
+        self.mark(server, What::Restore);
         self.restored += 1;
         self.gaps.insert(server, self.posts.len());
         self.count("backup restored");
@@ -719,10 +755,11 @@ impl World {
                 self.split_ever = true;
                 let parts = self.parts.clone();
                 self.note(|| format!("split {parts:?}"));
+                self.mark(0, What::Parts(parts));
                 Ok(())
             }
             830..850 => {
-                self.parts = vec![0; servers];
+                self.join_parts();
                 Ok(())
             }
             850..865 if self.config.crashes => {
@@ -817,10 +854,16 @@ impl World {
         Ok(())
     }
 
+    fn join_parts(&mut self) {
+        self.parts = vec![0; self.machines.len()];
+        self.mark(0, What::Parts(self.parts.clone()));
+    }
+
     /// Nothing is broken any more.
     pub(crate) fn mend(&mut self) -> Step {
         self.note(|| "--- repair".into());
-        self.parts = vec![0; self.machines.len()];
+        self.mark(0, What::Repair);
+        self.join_parts();
         self.has_wrong_views = false;
         (0..self.machines.len()).try_for_each(|server| self.boot(server))?;
         self.clients.iter_mut().for_each(|client| client.is_online = true);
@@ -836,6 +879,26 @@ impl World {
     pub(crate) fn outboxes_len(&self) -> usize {
         let servers = self.machines.iter().filter_map(|machine| machine.server.as_ref());
         servers.map(Server::outbox_len).sum()
+    }
+}
+
+/// What a server knows that shows in a picture.
+struct Sight {
+    head: CommitId,
+    finalized: CommitId,
+    certified: BTreeSet<CommitId>,
+    recovers: bool,
+}
+
+impl Sight {
+    fn of(server: &Server) -> Option<Self> {
+        let status = server.group(&GROUP)?;
+        Some(Self {
+            head: status.head(),
+            finalized: status.finalized().clone(),
+            certified: status.certified().cloned().collect(),
+            recovers: status.is_recovering(),
+        })
     }
 }
 
