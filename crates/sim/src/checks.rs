@@ -167,7 +167,9 @@ fn members(world: &World) -> Step {
     if !honest.is_empty() && !honest.iter().any(is_in) {
         return Err(Violation::Bricked);
     }
-    if !honest.iter().all(is_in) {
+    // Where policy lets nobody come back, who is stranded stays behind (federation.md s4.2).
+    let is_stranded = |person: &Person| !world.config.returns && world.clients[*person].is_stranded;
+    if !honest.iter().all(|person| is_in(person) || is_stranded(person)) {
         return Err(Violation::MemberLeftBehind);
     }
     if who_can_commit(world).is_some() && !world.went_on { Err(Violation::CannotGoOn) } else { Ok(()) }

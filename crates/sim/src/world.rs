@@ -559,6 +559,9 @@ impl World {
     /// Whoever has lost the way comes back by an external commit on the head that its server announces.
     pub(crate) fn resync(&mut self, person: Person) -> Step {
         let home = self.home(person);
+        if !self.config.returns {
+            return Ok(());
+        }
         let Some(head) =
             self.status(home).filter(|status| !status.is_recovering()).map(|status| status.head())
         else {
