@@ -111,6 +111,15 @@ impl Script {
         });
     }
 
+    /// The newest frame of one server for another overtakes the others.
+    pub fn overtake(&mut self, from: usize, to: usize) {
+        self.then(|world| {
+            let is_it =
+                |(at, frame): &(usize, dmls_delivery::Frame)| *at == to && frame.from.0 as usize == from;
+            world.net.iter().rposition(is_it).map_or(Ok(()), |place| world.deliver(place))
+        });
+    }
+
     /// All frames between these servers arrive, until none is left.
     pub fn talk(&mut self, servers: &[usize]) {
         let held = self.held.clone();

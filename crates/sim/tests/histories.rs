@@ -405,3 +405,38 @@ fn make_final(it: &mut Script, people: &[usize]) {
     it.ballot(2, &[0, 1, 2]);
     it.listen(people);
 }
+
+/// A row of the outbox arrives that a server had sent before it came back from a backup; the rows that follow have lower numbers.
+#[test]
+fn old_incarnation() {
+    fn history(it: &mut Script) {
+        it.back_up(0);
+        it.post(0);
+        it.ship(0, 1);
+        it.hold(0, 1);
+        it.post(0);
+        it.ship(0, 1);
+        it.restore(0);
+        it.overtake(0, 1);
+        it.talk(&[0, 1]);
+        assert!(!it.is_recovering(0));
+        it.release(0, 1);
+        it.talk(&[0, 1]);
+        it.post(0);
+        it.ship(0, 1);
+    }
+    noticed(history, &[0, 1], &[0, 1], Mutant::OldIncarnation, Violation::MessageLost);
+}
+
+/// Somebody goes on making commits that nobody can process.
+#[test]
+fn no_ban() {
+    fn history(it: &mut Script) {
+        for tag in 0..5 {
+            it.commit(0, &it.genesis(), tag, &[0, 1, 2], &[1, 2]);
+            it.ballot(0, &[0, 1]);
+            it.listen(&[0, 1, 2]);
+        }
+    }
+    noticed_among(history, &[0, 0, 1], &[0, 1, 2], &[0], Mutant::NoBan, Violation::TooManyChildren);
+}
