@@ -41,6 +41,7 @@ pub fn all(world: &mut World) -> Step {
     let (finals, commits) = (world.finals.len() as u64, certified(world).len() as u64);
     *world.rare.entry("final").or_default() += finals - 1;
     *world.rare.entry("certified").or_default() += commits - 1;
+    count_rare(world);
     one_chain(world)?;
     highest_tags(world)?;
     no_fork_without_split(world)?;
@@ -50,6 +51,43 @@ pub fn all(world: &mut World) -> Step {
         servers(world)?;
     }
     messages(world)
+}
+
+/// What can be counted when all is over.
+fn count_rare(world: &mut World) {
+    let certified = certified(world);
+    let registry = world.registry.borrow();
+    let mut rare = Vec::new();
+    let failed: BTreeSet<_> = world
+        .clients
+        .iter()
+        .flat_map(|client| &client.said)
+        .filter(|(_, is_ok)| !is_ok)
+        .map(|(id, _)| id.clone())
+        .collect();
+    for id in &failed {
+        let is_final = world.finals.iter().any(|last| registry.is_ancestor(id, last));
+        rare.push(if is_final { "final in spite of a Failed" } else { "left behind for a Failed" });
+    }
+    for id in &certified {
+        let Some(parent) = &registry.get(id).parent else { continue };
+        let (before, after) = (registry.servers(parent), registry.servers(id));
+        if !after.is_subset(&before) {
+            rare.push("server came");
+        }
+        if !before.is_subset(&after) {
+            rare.push("server went");
+            let siblings =
+                certified.iter().filter(|other| registry.get(other).parent.as_ref() == Some(parent));
+            let gone = &before - &after;
+            let gone_there = |other| &before - &registry.servers(other);
+            if siblings.map(gone_there).any(|other| !other.is_empty() && other.is_disjoint(&gone)) {
+                rare.push("each side removed servers of the other");
+            }
+        }
+    }
+    drop(registry);
+    rare.into_iter().for_each(|what| world.count(what));
 }
 
 /// J1, once more over everything.
@@ -172,7 +210,9 @@ fn members(world: &World) -> Step {
     if !honest.is_empty() && !honest.iter().any(is_in) {
         return Err(Violation::Bricked);
     }
-    if !honest.iter().all(is_in) {
+    // Where policy lets nobody come back, who is stranded stays behind (federation.md s4.2).
+    let is_stranded = |person: &Person| !world.config.returns && world.clients[*person].is_stranded;
+    if !honest.iter().all(|person| is_in(person) || is_stranded(person)) {
         return Err(Violation::MemberLeftBehind);
     }
     if who_can_commit(world).is_some() && !world.went_on { Err(Violation::CannotGoOn) } else { Ok(()) }

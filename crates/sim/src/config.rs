@@ -13,6 +13,8 @@ pub struct Config {
     pub colludes: bool,
     /// Such members say Failed to everything else.
     pub says_failed: bool,
+    /// Whether policy lets who lost the way come back by an external commit.
+    pub returns: bool,
     /// Worlds in which an honest member loses its state.
     pub loses: usize,
     /// Worlds in which servers come back from backups.
@@ -41,6 +43,7 @@ const MENDED: Config = Config {
     evil: 350,
     colludes: false,
     says_failed: false,
+    returns: true,
     loses: 300,
     restores: 500,
     restores_at_most: 1,

@@ -16,6 +16,8 @@ use crate::world::{GROUP, Step, Violation, World};
 pub struct Script {
     world: World,
     wrong: Option<Violation>,
+    /// From whom to whom nothing arrives by itself.
+    held: BTreeSet<(usize, usize)>,
 }
 
 impl Script {
@@ -29,7 +31,7 @@ impl Script {
         let config = config::config("collude").expect("there is such a kind of worlds");
         let set = |people: &[Person]| people.iter().copied().collect();
         let world = World::with(config, mutant, homes.to_vec(), set(members), &set(evil));
-        Self { world, wrong: None }
+        Self { world, wrong: None, held: BTreeSet::new() }
     }
 
     /// Keeps what happens, for [`Script::log`].
@@ -109,18 +111,60 @@ impl Script {
         });
     }
 
+    /// The newest frame of one server for another overtakes the others.
+    pub fn overtake(&mut self, from: usize, to: usize) {
+        self.then(|world| {
+            let is_it =
+                |(at, frame): &(usize, dmls_delivery::Frame)| *at == to && frame.from.0 as usize == from;
+            world.net.iter().rposition(is_it).map_or(Ok(()), |place| world.deliver(place))
+        });
+    }
+
     /// All frames between these servers arrive, until none is left.
     pub fn talk(&mut self, servers: &[usize]) {
+        let held = self.held.clone();
         self.then(|world| {
             for _ in 0..1_000 {
                 let is_between = |(at, frame): &(usize, dmls_delivery::Frame)| {
-                    servers.contains(at) && servers.contains(&(frame.from.0 as usize))
+                    let from = frame.from.0 as usize;
+                    servers.contains(at) && servers.contains(&from) && !held.contains(&(from, *at))
                 };
                 let Some(place) = world.net.iter().position(is_between) else { break };
                 world.deliver(place)?;
             }
             Ok(())
         });
+    }
+
+    /// What one server sends to another waits until [`Script::pass`].
+    pub fn hold(&mut self, from: usize, to: usize) {
+        self.held.insert((from, to));
+    }
+
+    /// It does not wait any more.
+    pub fn release(&mut self, from: usize, to: usize) {
+        self.held.remove(&(from, to));
+    }
+
+    /// Policy lets nobody come back by an external commit.
+    pub fn close(&mut self) {
+        self.world.config.returns = false;
+    }
+
+    /// A commit must be final at a server by now.
+    pub fn must_be_final(&mut self, server: usize, commit: &CommitId) {
+        let is_final = self.finalized(server).is_some_and(|last| {
+            let registry = self.world.registry.borrow();
+            registry.is_ancestor(commit, &last)
+        });
+        self.then(|_| if is_final { Ok(()) } else { Err(Violation::NotFinal) });
+    }
+
+    /// No message of an epoch before the last final one may be under way to a server.
+    pub fn must_be_flushed(&mut self, server: usize) {
+        let is_flushed =
+            self.world.status(server).is_some_and(|status| status.flushed() == status.finalized());
+        self.then(|_| if is_flushed { Ok(()) } else { Err(Violation::FlushDoesNotComplete) });
     }
 
     /// What is under way from one server to another is lost.
@@ -166,6 +210,7 @@ impl Script {
     pub fn say(&mut self, person: Person, verdict: Verdict, commit: &CommitId) {
         let commit = commit.clone();
         self.then(|world| {
+            world.clients[person].said.insert((commit.clone(), verdict == Verdict::Ok));
             let home = world.home(person);
             world
                 .input(home, Input::Testify { group: GROUP, device: device(person), commit, verdict })

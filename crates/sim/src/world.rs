@@ -8,8 +8,8 @@ use std::rc::Rc;
 use dmls::CommitId;
 use dmls_delivery::testing::{self, Mutant};
 use dmls_delivery::{
-    Alarm, Content, Effects, Frame, GroupName, Input, Item, Kept, Message, MessageName, Millis, Server,
-    ServerId, Status,
+    Alarm, Content, Effects, Frame, GroupName, Input, Item, Kept, Message, MessageName, Millis, Parcel,
+    Server, ServerId, Status,
 };
 
 use crate::client::{Client, Harm, Nature};
@@ -423,6 +423,9 @@ impl World {
     }
 
     pub(crate) fn crash(&mut self, server: usize) {
+        if self.status(server).is_some_and(|status| status.is_busy()) {
+            self.count("leader crashed in its ballot");
+        }
         self.note(|| format!("S{server} crashes"));
         self.mark(server, What::Crash);
         self.machines[server].server = None;
@@ -599,6 +602,9 @@ impl World {
     /// Whoever has lost the way comes back by an external commit on the head that its server announces.
     pub(crate) fn resync(&mut self, person: Person) -> Step {
         let home = self.home(person);
+        if !self.config.returns {
+            return Ok(());
+        }
         let Some(head) =
             self.status(home).filter(|status| !status.is_recovering()).map(|status| status.head())
         else {
@@ -721,7 +727,10 @@ impl World {
             420..440 => {
                 if !self.net.is_empty() {
                     let place = self.dice.below(self.net.len());
-                    self.net.swap_remove(place);
+                    let (_, frame) = self.net.swap_remove(place);
+                    if matches!(frame.content, Content::Parcel { parcel: Parcel::Certified { .. }, .. }) {
+                        self.count("certificate lost");
+                    }
                 }
                 Ok(())
             }
@@ -751,8 +760,7 @@ impl World {
                 Ok(())
             }
             810..830 if self.config.splits => {
-                self.parts = (0..servers).map(|_| self.dice.below(2)).collect();
-                self.split_ever = true;
+                self.split();
                 let parts = self.parts.clone();
                 self.note(|| format!("split {parts:?}"));
                 self.mark(0, What::Parts(parts));
@@ -787,6 +795,28 @@ impl World {
                 Ok(())
             }
             _ => self.somebody_leads(),
+        }
+    }
+
+    /// The network splits; half of the times where it is split already, what is left of it.
+    fn split(&mut self) {
+        let parts: Vec<_> = (0..self.machines.len()).map(|_| self.dice.below(2)).collect();
+        let is_split = |parts: &[usize]| parts.iter().any(|part| *part != parts[0]);
+        if is_split(&self.parts) && self.dice.chance(500) {
+            let nested: Vec<_> = self.parts.iter().zip(&parts).map(|(old, new)| 2 * old + new).collect();
+            if nested.iter().collect::<BTreeSet<_>>().len() > 2 {
+                self.count("nested split");
+            }
+            self.parts = nested;
+        } else {
+            self.parts = parts;
+        }
+        self.split_ever = true;
+        let asks = |frame: &Frame| {
+            matches!(frame.content, Content::Message { message: Message::Finalize { .. }, .. })
+        };
+        if self.net.iter().any(|(to, frame)| asks(frame) && !self.can_pass(*to, frame)) {
+            self.count("split while something became final");
         }
     }
 

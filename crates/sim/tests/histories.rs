@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use dmls_delivery::Verdict;
-use dmls_sim::{Mutant, Script, Violation};
+use dmls_sim::{Harm, Mutant, Script, Violation};
 
 /// Found in random worlds: S0 forgot that it had certified a commit of which a member had said Failed. It was a candidate again,
 /// skipped by S0 and proposed by S1 for ever, because verdicts travelled with certified commits only.
@@ -82,8 +82,20 @@ fn a_message_that_came_during_recovery_stays() {
 
 /// What a history says without a mutant, and with it.
 fn noticed(history: fn(&mut Script), homes: &[u32], members: &[usize], mutant: Mutant, violation: Violation) {
+    noticed_among(history, homes, members, &[], mutant, violation);
+}
+
+/// The same, where some lie.
+fn noticed_among(
+    history: fn(&mut Script),
+    homes: &[u32],
+    members: &[usize],
+    evil: &[usize],
+    mutant: Mutant,
+    violation: Violation,
+) {
     for (mutant, expected) in [(None, None), (Some(mutant), Some(violation))] {
-        let mut it = Script::new(homes, members, mutant);
+        let mut it = Script::with_evil(homes, members, evil, mutant);
         history(&mut it);
         let wrong = it.end();
         assert_eq!(wrong, expected, "{mutant:?}");
@@ -145,4 +157,286 @@ fn leader_outside() {
         assert!(it.wrong().is_some() || it.finalized(0) == Some(high));
     }
     noticed(history, &[0, 0, 1, 2, 2, 2], &[0, 1, 3, 4, 5], Mutant::LeaderOutside, Violation::FinalFork);
+}
+
+/// A majority votes that a commit is final; a third server, which had promised before it was cut off, knows nothing of the commit and
+/// certifies another with a higher tag.
+#[test]
+fn majority_finality() {
+    fn history(it: &mut Script) {
+        let low = it.commit(0, &it.genesis(), 5, &[0, 1, 2], &[]);
+        it.hold(0, 2);
+        it.start(0, &[0, 1, 2]);
+        it.pass(0, 2, 1);
+        it.talk(&[0, 1, 2]);
+        it.ship(0, 1);
+        it.listen(&[0, 1]);
+        it.lose(0, 2);
+        it.start(0, &[0, 1, 2]);
+        it.pass(0, 2, 1);
+        it.talk(&[0, 1, 2]);
+        assert!(it.has_certified(1, &low));
+        it.lose(0, 2);
+        it.release(0, 2);
+        let high = it.commit(2, &it.genesis(), 9, &[0, 1, 2], &[]);
+        it.ballot(2, &[2]);
+        assert!(it.has_certified(2, &high));
+    }
+    noticed(history, &[0, 1, 2], &[0, 1, 2], Mutant::MajorityFinality, Violation::FinalIsNotHighest);
+}
+
+/// Two servers have promised a higher ballot, and vote in it; then they vote that a commit is final which they hear of in the lower one.
+#[test]
+fn ignored_promise() {
+    fn history(it: &mut Script) {
+        let low = it.commit(0, &it.genesis(), 5, &[0, 1, 2, 3], &[]);
+        it.set_online(2, false);
+        it.set_online(3, false);
+        it.ballot(0, &[0]);
+        it.listen(&[0, 1]);
+        assert!(it.has_certified(0, &low));
+        it.hold(0, 1);
+        it.hold(0, 2);
+        it.start(0, &[0, 1, 2]);
+        it.pass(0, 1, 1);
+        it.pass(0, 2, 1);
+        it.talk(&[0, 1, 2]);
+        let high = it.commit(2, &it.genesis(), 9, &[0, 1, 2, 3], &[]);
+        it.start(1, &[1, 2]);
+        it.pass(1, 2, 1);
+        it.pass(2, 1, 1);
+        it.hold(2, 1);
+        it.talk(&[1, 2]);
+        it.pass(2, 1, 1);
+        it.talk(&[1, 2]);
+        it.release(0, 1);
+        it.release(0, 2);
+        it.talk(&[0, 1]);
+        it.talk(&[0, 2]);
+        it.release(2, 1);
+        it.talk(&[1, 2]);
+        assert!(it.wrong().is_some() || it.has_certified(1, &high));
+    }
+    noticed(history, &[0, 0, 1, 2], &[0, 1, 2, 3], Mutant::IgnoredPromise, Violation::FinalIsNotHighest);
+}
+
+/// A leader promises a higher ballot, in which a commit of the other side of a split becomes final; then a late vote completes its own.
+#[test]
+fn no_drop_of_own_ballot() {
+    fn history(it: &mut Script) {
+        let everybody = [0, 1, 2, 3];
+        let low = it.commit(3, &it.genesis(), 5, &everybody, &[]);
+        it.ballot(3, &[3]);
+        it.commit(0, &it.genesis(), 9, &everybody, &[]);
+        it.hold(0, 1);
+        it.start(0, &[0, 1, 2]);
+        it.pass(0, 1, 1);
+        it.pass(0, 2, 1);
+        it.pass(1, 0, 1);
+        it.pass(2, 0, 1);
+        it.pass(0, 2, 1);
+        it.pass(2, 0, 1);
+        it.hold(2, 0);
+        it.talk(&[0, 2]);
+        it.lose(0, 1);
+        it.release(0, 1);
+        for _ in 0..3 {
+            it.start(1, &[0, 1, 2, 3]);
+            it.talk(&[0, 1, 2, 3]);
+            it.wait(4_000);
+            it.listen(&[0, 1, 2, 3]);
+        }
+        assert_eq!(it.finalized(1), Some(low));
+        it.pass(2, 0, 1);
+    }
+    noticed(history, &[0, 1, 2, 3], &[0, 1, 2, 3], Mutant::NoDropOfOwnBallot, Violation::FinalIsNotHighest);
+}
+
+/// A commit brings in a server that nobody can reach.
+#[test]
+fn added_server_without_vote() {
+    fn history(it: &mut Script) {
+        it.commit(0, &it.genesis(), 5, &[0, 1, 2], &[]);
+        it.ballot(0, &[0, 1]);
+    }
+    noticed(history, &[0, 1, 2], &[0, 1], Mutant::AddedServerWithoutVote, Violation::GhostServer);
+}
+
+/// Four members can't process a commit, one says that he can, and nobody may come back.
+#[test]
+fn one_ok_suffices() {
+    noticed_among(
+        a_broken_commit,
+        &[0, 0, 0, 1, 1, 1],
+        &[0, 1, 2, 3, 4, 5],
+        &[0, 3],
+        Mutant::OneOkSuffices,
+        Violation::Bricked,
+    );
+}
+
+fn a_broken_commit(it: &mut Script) {
+    it.close();
+    let everybody = [0, 1, 2, 3, 4, 5];
+    it.commit(0, &it.genesis(), 5, &everybody, &[1, 2, 4, 5]);
+    it.ballot(0, &[0, 1]);
+    it.listen(&everybody);
+    for _ in 0..2 {
+        it.wait(4_000);
+        it.ballot(0, &[0, 1]);
+    }
+}
+
+/// Nobody has said anything yet of a commit that only its maker can process, and nobody may come back.
+#[test]
+fn no_ok_needed() {
+    noticed_among(
+        nobody_was_there,
+        &[0, 0, 1, 1],
+        &[0, 1, 2, 3],
+        &[0],
+        Mutant::NoOkNeeded,
+        Violation::Bricked,
+    );
+}
+
+/// Its maker alone has said that it can be processed.
+#[test]
+fn own_ok_counts() {
+    noticed_among(
+        nobody_was_there,
+        &[0, 0, 1, 1],
+        &[0, 1, 2, 3],
+        &[0],
+        Mutant::OwnOkCounts,
+        Violation::Bricked,
+    );
+}
+
+fn nobody_was_there(it: &mut Script) {
+    it.close();
+    [1, 2, 3].into_iter().for_each(|person| it.set_online(person, false));
+    it.commit(0, &it.genesis(), 5, &[0, 1, 2, 3], &[1, 2, 3]);
+    for _ in 0..3 {
+        it.ballot(0, &[0, 1]);
+        it.listen(&[0]);
+        it.wait(4_000);
+    }
+}
+
+/// Only one member can say whether a commit can be processed; it had lost the way before, and comes back on top of the commit.
+#[test]
+fn child_is_no_ok() {
+    fn history(it: &mut Script) {
+        let broken = it.commit(0, &it.genesis(), 5, &[0, 1, 2], &[1]);
+        it.ballot(0, &[0, 1]);
+        it.listen(&[0, 1, 2]);
+        it.ballot(0, &[0, 1]);
+        it.listen(&[0, 1, 2]);
+        let removes = it.commit(0, &broken, 5, &[0, 1], &[]);
+        it.ballot(0, &[0, 1]);
+        it.external(1, &removes, 5);
+        it.ballot(1, &[0, 1]);
+        it.wait(4_000);
+        it.ballot(0, &[0, 1]);
+        it.must_be_final(0, &removes);
+    }
+    noticed(history, &[0, 1, 1], &[0, 1, 2], Mutant::ChildIsNoOk, Violation::NotFinal);
+}
+
+/// A server comes back from a backup that was made before another server, which has no members any more, flushed.
+#[test]
+fn flush_not_asked_for() {
+    fn history(it: &mut Script) {
+        it.commit(0, &it.genesis(), 5, &[0, 1], &[]);
+        it.ballot(0, &[0, 1]);
+        it.listen(&[0, 1, 2]);
+        it.start(0, &[0, 1]);
+        it.talk(&[0, 1]);
+        it.ship(0, 1);
+        it.back_up(0);
+        it.ship(1, 0);
+        it.restore(0);
+        it.talk(&[0, 1]);
+        it.ballot(0, &[0, 1]);
+        it.must_be_flushed(0);
+    }
+    noticed(history, &[0, 0, 1], &[0, 1, 2], Mutant::FlushNotAskedFor, Violation::FlushDoesNotComplete);
+}
+
+/// The group has moved to a server that the backup does not know. Who asks only those whom it knows takes a message of an epoch that it
+/// had said was over.
+#[test]
+fn recovery_does_not_learn_on() {
+    fn history(it: &mut Script) {
+        it.back_up(2);
+        let everybody = it.commit(2, &it.genesis(), 5, &[0, 1, 2, 3], &[]);
+        make_final(it, &[0, 1, 2, 3]);
+        let without_0 = it.commit(2, &everybody, 5, &[1, 2, 3], &[]);
+        make_final(it, &[0, 1, 2, 3]);
+        assert_eq!(it.finalized(0), Some(without_0.clone()));
+        let last = it.commit(2, &without_0, 5, &[1, 2, 3], &[]);
+        make_final(it, &[1, 2]);
+        assert_eq!(it.finalized(1), Some(last));
+        it.set_online(2, false);
+        it.restore(2);
+        it.lose(2, 1);
+        it.talk(&[0, 2]);
+        it.post(3);
+        it.talk(&[0, 1, 2]);
+        it.ship(2, 1);
+        it.listen(&[1]);
+    }
+    noticed(
+        history,
+        &[0, 1, 2, 2],
+        &[0, 2, 3],
+        Mutant::RecoveryDoesNotLearnOn,
+        Violation::Client(Harm::MessageKeyNeeded),
+    );
+}
+
+fn make_final(it: &mut Script, people: &[usize]) {
+    for _ in 0..2 {
+        it.ballot(2, &[0, 1, 2]);
+        it.listen(people);
+        it.wait(4_000);
+    }
+    it.ballot(2, &[0, 1, 2]);
+    it.listen(people);
+}
+
+/// A row of the outbox arrives that a server had sent before it came back from a backup; the rows that follow have lower numbers.
+#[test]
+fn old_incarnation() {
+    fn history(it: &mut Script) {
+        it.back_up(0);
+        it.post(0);
+        it.ship(0, 1);
+        it.hold(0, 1);
+        it.post(0);
+        it.ship(0, 1);
+        it.restore(0);
+        it.overtake(0, 1);
+        it.talk(&[0, 1]);
+        assert!(!it.is_recovering(0));
+        it.release(0, 1);
+        it.talk(&[0, 1]);
+        it.post(0);
+        it.ship(0, 1);
+    }
+    noticed(history, &[0, 1], &[0, 1], Mutant::OldIncarnation, Violation::MessageLost);
+}
+
+/// Somebody goes on making commits that nobody can process.
+#[test]
+fn no_ban() {
+    fn history(it: &mut Script) {
+        for tag in 0..5 {
+            it.commit(0, &it.genesis(), tag, &[0, 1, 2], &[1, 2]);
+            it.ballot(0, &[0, 1]);
+            it.listen(&[0, 1, 2]);
+        }
+    }
+    noticed_among(history, &[0, 0, 1], &[0, 1, 2], &[0], Mutant::NoBan, Violation::TooManyChildren);
 }
