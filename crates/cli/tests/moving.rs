@@ -224,6 +224,41 @@ fn the_new_place_has_a_key_and_a_folder_of_its_own() {
     assert_eq!(out, format!("{{\"ask\":false,\"patience\":30,\"folder\":\"{}\"}}\n", elsewhere.display()));
 }
 
+#[test]
+fn what_opens_a_profile_can_be_changed() {
+    let home = home();
+    let here = |name: &str| home.path().join("alice").join(name);
+    fs::write(home.path().join("one"), "correct horse\n").unwrap();
+    fs::write(home.path().join("two"), "battery staple\n").unwrap();
+    assert_eq!(well(&home, "alice", &["key", "--json"]), "{\"key\":\"file\"}\n");
+    let old = fs::read(here("key")).unwrap();
+    // From one file to another, and from that to a passphrase.
+    well(&home, "alice", &["key", "--no-passphrase"]);
+    assert_ne!(fs::read(here("key")).unwrap(), old);
+    let out = well(&home, "alice", &["key", "--new-passphrase-file", "one"]);
+    assert_eq!(out, "Your passphrase opens the profile.\n");
+    assert!(!here("key").exists() && !here("next-key").exists());
+    let (code, _, err) = dmls(&home, "alice", &["heads"]);
+    assert!(code == 2 && err.contains("--passphrase-file"), "{err}");
+    // To another passphrase, for which that of now is needed.
+    let change = ["key", "--passphrase-file", "two", "--new-passphrase-file", "two"];
+    ill(&home, "alice", &change, &["wrong key or passphrase"]);
+    well(&home, "alice", &["key", "--passphrase-file", "one", "--new-passphrase-file", "two"]);
+    ill(&home, "alice", &["heads", "--passphrase-file", "one"], &["wrong key or passphrase"]);
+    ill(
+        &home,
+        "alice",
+        &["key", "--passphrase-file", "two", "--new-passphrase-file", "no"],
+        &["can't read no"],
+    );
+    well(&home, "alice", &["heads", "--passphrase-file", "two"]);
+    // And back.
+    well(&home, "alice", &["key", "--passphrase-file", "two", "--no-passphrase"]);
+    assert_eq!(messages(&home, "alice").len(), 2);
+    let (code, _, err) = dmls(&home, "alice", &["key", "--no-passphrase", "--new-passphrase-file", "one"]);
+    assert!(code == 2 && err.contains("cannot be used with"), "{err}");
+}
+
 /// `dmls`, killed at one of its calls to files; and the home of somebody, to be killed in many copies of it.
 #[cfg(target_os = "linux")]
 struct Killing {
@@ -306,6 +341,35 @@ fn an_export_that_is_killed_is_done_again() {
     });
     println!("before: {here}, not erased: {half}, erased: {gone}");
     assert!(here > 0 && half > 0 && gone > 0, "before: {here}, not erased: {half}, erased: {gone}");
+}
+
+/// Wherever a change of the key is killed: one of the two opens the profile, and nothing of the other is left.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_change_of_the_key_that_is_killed_leaves_one() {
+    let home = home();
+    fs::write(home.path().join("pass"), "correct horse\n").unwrap();
+    let Some(killing) = Killing::new(home) else { return };
+    let (mut old, mut new) = (0, 0);
+    killing.all("alice", &["key", "--no-passphrase"], |copy, what| {
+        let before = fs::read(killing.home.path().join("alice/key")).unwrap();
+        assert_eq!(messages(copy, "alice").len(), 2, "{what}");
+        assert!(!copy.path().join("alice/next-key").exists(), "{what}");
+        let is_old = fs::read(copy.path().join("alice/key")).unwrap() == before;
+        *(if is_old { &mut old } else { &mut new }) += 1;
+    });
+    killing.all("alice", &["key", "--new-passphrase-file", "pass"], |copy, what| {
+        let by_passphrase = ["read", "friends", "--messages", "--passphrase-file", "pass"];
+        assert_eq!(well(copy, "alice", &by_passphrase).lines().count(), 2, "{what}");
+        assert!(!copy.path().join("alice/next-key").exists(), "{what}");
+        let is_old = copy.path().join("alice/key").exists();
+        *(if is_old { &mut old } else { &mut new }) += 1;
+        assert_eq!(dmls(copy, "alice", &["heads"]).0 == 0, is_old, "{what}");
+        // And what was begun can be done now.
+        well(copy, "alice", &[&by_passphrase[3..], &["key", "--no-passphrase"]].concat());
+    });
+    println!("the old one: {old}, the new one: {new}");
+    assert!(old > 0 && new > 0, "the old one: {old}, the new one: {new}");
 }
 
 /// Wherever the import is killed: it is done, or can be done again.

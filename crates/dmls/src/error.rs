@@ -229,7 +229,7 @@ reasons! {
         WelcomeRecipient = "12.4.3.1:recipient": "the Welcome is not for this KeyPackage";
         WelcomeSecrets = "12.4.3.1:secrets": "the group secrets of the Welcome do not decrypt";
         WelcomeGroupInfo = "12.4.3.1:group-info": "the GroupInfo of the Welcome does not decrypt";
-        WelcomePsk = "12.4.3.1:psk": "a reinit or branch psk must be the only one, and in epoch 1";
+        WelcomePsk = "12.4.3.1:psk": "a reinit or branch psk must be the only one, in epoch 1, and that of the group from which it is joined";
         WelcomeLeaf = "12.4.3.1:own-leaf": "our leaf is not in the tree of the Welcome";
         GroupInfoSigner = "12.4.3.1:signer": "the signer of the GroupInfo is not a member";
         GroupInfoSignature = "12.4.3.1:signature": "the signature of the GroupInfo does not verify";

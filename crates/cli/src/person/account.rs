@@ -28,7 +28,33 @@ pub fn open(options: &Options) -> Result<Profile, Failure> {
     // Before a passphrase is asked for: is there a profile at all, and is it still here?
     look(&directory)?;
     Profile::look(&directory)?;
+    if let Some(next) = key::next(&directory) {
+        // Changing the key was interrupted. Whatever keeps the new one from being had, the old one may be the right one.
+        if let Ok(key) = key::of(options, &next) {
+            match Profile::open(&directory, &key, &mut rand::rng()) {
+                Err(dmls_store::Error::WrongKey | dmls_store::Error::WrongKindOfKey) => {}
+                opened => {
+                    let opened = opened?;
+                    key::settle(&directory)?;
+                    return Ok(opened);
+                }
+            }
+        }
+        let opened = Profile::open(&directory, &key::of(options, &directory)?, &mut rand::rng())?;
+        key::give_up(&directory)?;
+        return Ok(opened);
+    }
     Ok(Profile::open(&directory, &key::of(options, &directory)?, &mut rand::rng())?)
+}
+
+/// Changes what opens the profile, or says what does.
+pub fn change_key(options: &Options, new: &Options, new_key: &NewKey) -> Result<Opener, Failure> {
+    let mut profile = open(options)?;
+    let directory = directory(options)?;
+    if !new_key.is_given() && new.passphrase_file.is_none() {
+        return Ok(key::opener(&directory));
+    }
+    key::change(new, new_key, &directory, |key| profile.change_key(key, &mut rand::rng()))
 }
 
 /// Moves the profile into a file.
@@ -36,6 +62,7 @@ pub fn export(options: &Options, directory: &Path, to: &Path, now: Time) -> Resu
     look(directory)?;
     match Profile::look(directory) {
         // What was begun is finished.
+        Ok(()) if key::next(directory).is_some() => drop(open(options)?),
         Ok(()) | Err(dmls_store::Error::Exported { erased: false, .. }) => {}
         Err(e) => return Err(e.into()),
     }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use dmls_store::Key;
 use rand::Rng;
@@ -17,6 +17,8 @@ use crate::term::hex;
 const KEY_FILE: &str = "key";
 /// Beside a profile whose key the keyring has: the name of the entry.
 const KEYRING_FILE: &str = "keyring";
+/// In it stands what will open the profile, while that changes.
+const NEXT: &str = "next-key";
 
 /// What is to open a new profile.
 #[derive(clap::Args, Debug)]
@@ -25,11 +27,18 @@ pub struct NewKey {
     #[arg(long)]
     passphrase: bool,
     /// Keep the key in the keyring of this computer
-    #[arg(long, conflicts_with_all = ["passphrase", "passphrase_file"])]
+    #[arg(long, conflicts_with = "passphrase")]
     keyring: bool,
     /// No passphrase: the key lies in a file beside the profile
-    #[arg(long, conflicts_with_all = ["passphrase", "passphrase_file", "keyring"])]
+    #[arg(long, conflicts_with_all = ["passphrase", "keyring"])]
     no_passphrase: bool,
+}
+
+impl NewKey {
+    /// Whether one was chosen.
+    pub fn is_given(&self) -> bool {
+        self.passphrase || self.keyring || self.no_passphrase
+    }
 }
 
 /// What opens a profile.
@@ -67,6 +76,11 @@ impl Opener {
 
 /// A key for a new profile, which is where it will be looked for when this returns.
 pub fn make(options: &Options, new_key: &NewKey, directory: &Path) -> Result<(Key, Opener), Failure> {
+    if options.passphrase_file.is_some() && (new_key.no_passphrase || new_key.keyring) {
+        return Err(Failure::Usage(
+            "a passphrase (--passphrase-file, DMLS_PASSPHRASE_FILE), or --keyring, or --no-passphrase: choose one".into(),
+        ));
+    }
     if new_key.no_passphrase {
         return Ok((in_file(directory)?, Opener::File));
     }
@@ -106,11 +120,73 @@ fn random() -> Zeroizing<[u8; 32]> {
 fn put(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), Failure> {
     fs::create_dir_all(directory).map_err(failed("make the directory", directory))?;
     let path = directory.join(name);
-    write_private(&path, bytes).map_err(failed("write", &path))
+    write_private(&path, bytes).map_err(failed("write", &path))?;
+    sync(directory)
 }
 
 /// Deletes the key of a profile that is not here any more.
 pub fn forget(directory: &Path) -> Result<(), Failure> {
+    let next = directory.join(NEXT);
+    if next.is_dir() {
+        forget_in(&next)?;
+        fs::remove_dir(&next).map_err(failed("delete", &next))?;
+    }
+    forget_in(directory)
+}
+
+/// Where what will open the profile is put, while that changes. It may not open it yet.
+pub fn next(directory: &Path) -> Option<PathBuf> {
+    Some(directory.join(NEXT)).filter(|next| next.is_dir())
+}
+
+/// Changes what opens a profile. Interrupted, one of the two does, and [`next`] is there: [`settle`] or [`give_up`].
+pub fn change(
+    options: &Options,
+    new_key: &NewKey,
+    directory: &Path,
+    change: impl FnOnce(&Key) -> Result<(), dmls_store::Error>,
+) -> Result<Opener, Failure> {
+    let next = directory.join(NEXT);
+    fs::create_dir_all(&next).map_err(failed("make the directory", &next))?;
+    let made = make(options, new_key, &next).and_then(|made| sync(directory).map(|()| made));
+    let (key, opener) = match made {
+        Ok(made) => made,
+        Err(e) => return give_up(directory).and(Err(e)),
+    };
+    // If that fails nobody knows which of the two opens the profile: the next command looks.
+    change(&key)?;
+    settle(directory).map(|()| opener)
+}
+
+/// The next key opens the profile: it takes the place of the other.
+pub fn settle(directory: &Path) -> Result<(), Failure> {
+    let next = directory.join(NEXT);
+    let names = [KEY_FILE, KEYRING_FILE].into_iter().filter(|name| next.join(name).exists());
+    let names: Vec<_> = names.collect();
+    forget_in(directory)?;
+    for name in names {
+        fs::rename(next.join(name), directory.join(name)).map_err(failed("write", &directory.join(name)))?;
+    }
+    sync(directory)?;
+    fs::remove_dir(&next).map_err(failed("delete", &next))
+}
+
+/// The next key does not open the profile: the other goes on to.
+pub fn give_up(directory: &Path) -> Result<(), Failure> {
+    let next = directory.join(NEXT);
+    forget_in(&next)?;
+    fs::remove_dir(&next).map_err(failed("delete", &next))
+}
+
+fn sync(directory: &Path) -> Result<(), Failure> {
+    if cfg!(unix) {
+        let synced = fs::File::open(directory).and_then(|directory| directory.sync_all());
+        synced.map_err(failed("write", directory))?;
+    }
+    Ok(())
+}
+
+fn forget_in(directory: &Path) -> Result<(), Failure> {
     if let Some(name) = read(directory, KEYRING_FILE)? {
         // It opens nothing any more: no harm if the keyring has it still.
         let _ = Keyring::open().and_then(|keyring| keyring.forget(&entry_name(&name)));
@@ -125,7 +201,16 @@ pub fn forget(directory: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What opens the profile of a directory.
+/// What opens the profile of a directory, by the files there.
+pub fn opener(directory: &Path) -> Opener {
+    match directory {
+        _ if directory.join(KEY_FILE).exists() => Opener::File,
+        _ if directory.join(KEYRING_FILE).exists() => Opener::Keyring,
+        _ => Opener::Passphrase,
+    }
+}
+
+/// The key to the profile of a directory.
 pub fn of(options: &Options, directory: &Path) -> Result<Key, Failure> {
     if let Some(key) = read(directory, KEY_FILE)? {
         let key = <[u8; 32]>::try_from(&key[..]).map_err(|_| {

@@ -71,6 +71,7 @@ pub enum Command {
     Exposure(state::ExposureArgs),
     Doctor(state::DoctorArgs),
     Settings(settings::Args),
+    Key(settings::KeyArgs),
     Export(moving::ExportArgs),
     Import(moving::ImportArgs),
     #[command(subcommand)]
@@ -92,6 +93,7 @@ pub fn run(command: &Command, options: &Options) -> Result<(), Failure> {
         Command::Exposure(args) => state::exposure(args, options),
         Command::Doctor(args) => state::doctor(args, options),
         Command::Settings(args) => settings::run(args, options),
+        Command::Key(args) => settings::key(args, options),
         Command::Export(args) => moving::export(args, options),
         Command::Import(args) => moving::import(args, options),
         Command::Folder(command) => folder::run(command, options),

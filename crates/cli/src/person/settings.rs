@@ -1,11 +1,15 @@
-//! `dmls settings`: what was decided with `init`, and is decided anew.
+//! `dmls settings` and `dmls key`: what was decided with `init`, and is decided anew.
+
+use std::path::PathBuf;
 
 use serde_json::json;
 
+use super::key::NewKey;
 use super::session::{Session, folder_of, make_folder, set_folder};
 use super::{Options, account};
 use crate::Failure;
 use crate::graph::text::safe;
+use crate::term::write;
 use dmls_client::Client;
 
 /// How your client behaves by itself; change it, or look at it.
@@ -22,6 +26,29 @@ pub struct Args {
     /// Seconds that members give each other before they do what anybody can do
     #[arg(long, value_name = "SECONDS")]
     patience: Option<u64>,
+}
+
+/// What opens your profile; change it, or look at it.
+///
+/// With none of the options nothing changes. The old passphrase or key goes on to open copies of the profile that were made before, so delete
+/// those if somebody knows it.
+#[derive(clap::Args, Debug)]
+pub struct KeyArgs {
+    #[command(flatten)]
+    key: NewKey,
+    /// A file whose first line is the new passphrase (--passphrase-file has that of now)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["keyring", "no_passphrase"])]
+    new_passphrase_file: Option<PathBuf>,
+}
+
+/// Changes the key, and says what opens the profile.
+pub fn key(args: &KeyArgs, options: &Options) -> Result<(), Failure> {
+    let new = Options { passphrase_file: args.new_passphrase_file.clone(), ..options.clone() };
+    let opener = account::change_key(options, &new, &args.key)?;
+    if options.json {
+        return write(&format!("{}\n", json!({ "key": opener.name() })));
+    }
+    write(&format!("{}\n", opener.sentence()))
 }
 
 /// Changes what is asked for, and prints all.

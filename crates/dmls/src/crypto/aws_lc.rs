@@ -7,15 +7,15 @@ use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafe
 use aws_lc_rs::agreement::{self, ECDH_P256, ECDH_P384, ECDH_P521, PrivateKey, UnparsedPublicKey, X25519};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1,
+    self, ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1,
     ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P521_SHA512_ASN1, ECDSA_P521_SHA512_ASN1_SIGNING, ED25519,
-    EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair, ParsedPublicKey, VerificationAlgorithm,
+    EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, ParsedPublicKey, VerificationAlgorithm,
 };
 use zeroize::Zeroizing;
 
 use super::ed25519::check_strict;
 use super::public_key::check_form;
-use super::{Aead, CryptoError, CryptoProvider, Curve, Secret, SignatureScheme};
+use super::{Aead, CryptoError, CryptoProvider, Curve, KemKey, Secret, SignatureScheme, SigningKey};
 
 pub(super) struct AwsLc;
 
@@ -24,42 +24,24 @@ impl CryptoProvider for AwsLc {
         "aws-lc-rs"
     }
 
-    fn public_key(&self, curve: Curve, private: &Secret) -> Result<Vec<u8>, CryptoError> {
-        let public =
-            private_key(curve, private)?.compute_public_key().map_err(|_| CryptoError::InvalidKey)?;
-        Ok(public.as_ref().to_vec())
+    fn kem_key(&self, curve: Curve, private: &Secret) -> Result<Box<dyn KemKey>, CryptoError> {
+        let key = PrivateKey::from_private_key(dh(curve), private.as_bytes());
+        Ok(Box::new(KeyPair { curve, key: key.map_err(|_| CryptoError::InvalidKey)? }))
     }
 
     fn check_point(&self, curve: Curve, public: &[u8]) -> Result<(), CryptoError> {
         parsed(curve, public).map(drop)
     }
 
-    fn diffie_hellman(&self, curve: Curve, private: &Secret, public: &[u8]) -> Result<Secret, CryptoError> {
-        let private = private_key(curve, private)?;
-        check_form(curve, public)?;
-        agreement::agree(&private, parsed(curve, public)?, CryptoError::InvalidSharedSecret, |shared| {
-            Ok(Secret::new(shared.to_vec()))
-        })
-    }
-
-    fn verification_key(&self, scheme: SignatureScheme, private: &Secret) -> Result<Vec<u8>, CryptoError> {
-        match scheme.curve() {
-            Some(curve) => self.public_key(curve, private),
-            None => Ok(ed25519_key(private)?.public_key().as_ref().to_vec()),
-        }
-    }
-
-    fn sign(
+    fn signing_key(
         &self,
         scheme: SignatureScheme,
         private: &Secret,
-        message: &[u8],
-    ) -> Result<Vec<u8>, CryptoError> {
-        let signature = match scheme.curve() {
-            Some(curve) => ecdsa_key(curve, private)?.sign(&SystemRandom::new(), message),
-            None => ed25519_key(private)?.try_sign(message),
-        };
-        Ok(signature.map_err(|_| CryptoError::Provider)?.as_ref().to_vec())
+    ) -> Result<Box<dyn SigningKey>, CryptoError> {
+        match scheme.curve() {
+            Some(curve) => Ok(Box::new(ecdsa_key(curve, private)?)),
+            None => Ok(Box::new(ed25519_key(private)?)),
+        }
     }
 
     fn verify(
@@ -115,6 +97,47 @@ impl CryptoProvider for AwsLc {
     }
 }
 
+struct KeyPair {
+    curve: Curve,
+    key: PrivateKey,
+}
+
+impl KemKey for KeyPair {
+    fn public_key(&self) -> Result<Vec<u8>, CryptoError> {
+        let public = self.key.compute_public_key().map_err(|_| CryptoError::InvalidKey)?;
+        Ok(public.as_ref().to_vec())
+    }
+
+    fn diffie_hellman(&self, public: &[u8]) -> Result<Secret, CryptoError> {
+        check_form(self.curve, public)?;
+        let public = parsed(self.curve, public)?;
+        agreement::agree(&self.key, public, CryptoError::InvalidSharedSecret, |shared| {
+            Ok(Secret::new(shared.to_vec()))
+        })
+    }
+}
+
+impl SigningKey for EcdsaKeyPair {
+    fn public_key(&self) -> Result<Vec<u8>, CryptoError> {
+        Ok(signature::KeyPair::public_key(self).as_ref().to_vec())
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        let signature = Self::sign(self, &SystemRandom::new(), message);
+        Ok(signature.map_err(|_| CryptoError::Provider)?.as_ref().to_vec())
+    }
+}
+
+impl SigningKey for Ed25519KeyPair {
+    fn public_key(&self) -> Result<Vec<u8>, CryptoError> {
+        Ok(signature::KeyPair::public_key(self).as_ref().to_vec())
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        Ok(self.try_sign(message).map_err(|_| CryptoError::Provider)?.as_ref().to_vec())
+    }
+}
+
 fn dh(curve: Curve) -> &'static agreement::Algorithm {
     match curve {
         Curve::P256 => &ECDH_P256,
@@ -126,10 +149,6 @@ fn dh(curve: Curve) -> &'static agreement::Algorithm {
 
 fn parsed(curve: Curve, public: &[u8]) -> Result<agreement::ParsedPublicKey, CryptoError> {
     UnparsedPublicKey::new(dh(curve), public).try_into().map_err(|_| CryptoError::InvalidKey)
-}
-
-fn private_key(curve: Curve, private: &Secret) -> Result<PrivateKey, CryptoError> {
-    PrivateKey::from_private_key(dh(curve), private.as_bytes()).map_err(|_| CryptoError::InvalidKey)
 }
 
 fn ed25519_key(seed: &Secret) -> Result<Ed25519KeyPair, CryptoError> {

@@ -16,7 +16,7 @@ use std::fmt;
 use rand_core::CryptoRng;
 
 use super::kdf::label_header;
-use super::{Aead, CryptoError, Curve, HashAlgorithm, Secret, Suite, secret_type};
+use super::{Aead, CryptoError, Curve, HashAlgorithm, KemKey, Secret, Suite, secret_type};
 use crate::codec::{opaque_type, wire_struct};
 
 opaque_type! {
@@ -83,11 +83,18 @@ struct Context {
 impl Suite {
     /// `DeriveKeyPair(ikm)` (RFC 9180 s7.1.3).
     pub(crate) fn derive_key_pair(&self, ikm: &Secret) -> Result<HpkeKeyPair, CryptoError> {
+        let (private, key) = self.derive_kem_key(ikm)?;
+        Ok(HpkeKeyPair { private: HpkePrivateKey(private), public: key.public_key()?.into() })
+    }
+
+    fn derive_kem_key(&self, ikm: &Secret) -> Result<(Secret, Box<dyn KemKey>), CryptoError> {
         let id = self.kem_id();
         let prk = self.labeled_extract(&id, &[], "dkp_prk", &[ikm.as_bytes()]);
         let length = self.curve.private_key_length();
         if self.curve == Curve::X25519 {
-            return self.key_pair(self.labeled_expand(&id, &prk, "sk", &[], length));
+            let private = self.labeled_expand(&id, &prk, "sk", &[], length);
+            let key = self.provider.0.kem_key(self.curve, &private)?;
+            return Ok((private, key));
         }
         for counter in 0..=u8::MAX {
             let mut candidate =
@@ -95,22 +102,28 @@ impl Suite {
             if self.curve == Curve::P521 {
                 candidate[0] &= 1;
             }
-            match self.key_pair(Secret::new(candidate)) {
+            let private = Secret::new(candidate);
+            match self.provider.0.kem_key(self.curve, &private) {
                 Err(CryptoError::InvalidKey) => continue,
-                result => return result,
+                key => return Ok((private, key?)),
             }
         }
         Err(CryptoError::Provider)
     }
 
-    /// A fresh key pair, from as many random bytes as RFC 9180 s7.1.3 asks for: `Nsk`.
+    /// As many random bytes as RFC 9180 s7.1.3 asks for to derive a key pair: `Nsk`.
+    fn random_ikm(&self, rng: &mut dyn CryptoRng) -> Secret {
+        Secret::random(self.curve.private_key_length(), rng)
+    }
+
+    /// A fresh key pair.
     pub(crate) fn generate_key_pair(&self, rng: &mut dyn CryptoRng) -> Result<HpkeKeyPair, CryptoError> {
-        self.derive_key_pair(&Secret::random(self.curve.private_key_length(), rng))
+        self.derive_key_pair(&self.random_ikm(rng))
     }
 
     /// The key pair of a private key.
     pub(crate) fn key_pair(&self, private: Secret) -> Result<HpkeKeyPair, CryptoError> {
-        let public = self.provider.0.public_key(self.curve, &private)?.into();
+        let public = self.provider.0.kem_key(self.curve, &private)?.public_key()?.into();
         Ok(HpkeKeyPair { private: HpkePrivateKey(private), public })
     }
 
@@ -190,10 +203,10 @@ impl Suite {
         info: &HpkeInfo,
         rng: &mut dyn CryptoRng,
     ) -> Result<(KemOutput, Context), CryptoError> {
-        let ephemeral = self.generate_key_pair(rng)?;
-        let dh = self.provider.0.diffie_hellman(self.curve, &ephemeral.private.0, public.as_bytes())?;
-        let enc = ephemeral.public.as_bytes();
-        let context = self.context(&dh, enc, public.as_bytes(), info)?;
+        let (_, ephemeral) = self.derive_kem_key(&self.random_ikm(rng))?;
+        let dh = ephemeral.diffie_hellman(public.as_bytes())?;
+        let enc = ephemeral.public_key()?;
+        let context = self.context(&dh, &enc, public.as_bytes(), info)?;
         Ok((enc.into(), context))
     }
 
@@ -204,7 +217,7 @@ impl Suite {
         kem_output: &KemOutput,
         info: &HpkeInfo,
     ) -> Result<Context, CryptoError> {
-        let dh = self.provider.0.diffie_hellman(self.curve, &private.0, kem_output.as_bytes())?;
+        let dh = self.provider.0.kem_key(self.curve, &private.0)?.diffie_hellman(kem_output.as_bytes())?;
         self.context(&dh, kem_output.as_bytes(), public.as_bytes(), info)
     }
 

@@ -23,7 +23,7 @@ pub use hpke::{HpkeCiphertext, HpkeKeyPair, HpkePrivateKey, HpkePublicKey, KemOu
 #[cfg(test)]
 pub(crate) use kdf::counted;
 pub use kdf::{HashAlgorithm, Tag};
-pub use provider::{Aead, CryptoProvider, Curve, SignatureScheme};
+pub use provider::{Aead, CryptoProvider, Curve, KemKey, SignatureScheme, SigningKey};
 pub(crate) use providers::Provider;
 pub use secret::Secret;
 pub(crate) use secret::{secret_type, to_secret_bytes};

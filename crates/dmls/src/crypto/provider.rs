@@ -44,21 +44,18 @@ pub trait CryptoProvider: Sync + Send {
     /// For people.
     fn name(&self) -> &'static str;
 
-    /// The public key of a KEM private key.
-    fn public_key(&self, curve: Curve, private: &Secret) -> Result<Vec<u8>, CryptoError>;
+    /// A KEM private key, ready for use.
+    fn kem_key(&self, curve: Curve, private: &Secret) -> Result<Box<dyn KemKey>, CryptoError>;
 
     /// Refuses what is not a point of a NIST curve. It has the right length and form, and the curve is never X25519.
     fn check_point(&self, curve: Curve, public: &[u8]) -> Result<(), CryptoError>;
 
-    /// The Diffie-Hellman result: X25519's 32 bytes (never all zero) or the x-coordinate.
-    fn diffie_hellman(&self, curve: Curve, private: &Secret, public: &[u8]) -> Result<Secret, CryptoError>;
-
-    /// The public key of a signature private key.
-    fn verification_key(&self, scheme: SignatureScheme, private: &Secret) -> Result<Vec<u8>, CryptoError>;
-
-    /// Signs.
-    fn sign(&self, scheme: SignatureScheme, private: &Secret, message: &[u8])
-    -> Result<Vec<u8>, CryptoError>;
+    /// A signature private key, ready for use.
+    fn signing_key(
+        &self,
+        scheme: SignatureScheme,
+        private: &Secret,
+    ) -> Result<Box<dyn SigningKey>, CryptoError>;
 
     /// Verifies one signature, strictly.
     fn verify(
@@ -88,6 +85,24 @@ pub trait CryptoProvider: Sync + Send {
         aad: &[u8],
         buffer: &mut Vec<u8>,
     ) -> Result<(), CryptoError>;
+}
+
+/// A KEM private key with what a provider computes of it once. Erased when dropped.
+pub trait KemKey: Send + Sync {
+    /// The public key.
+    fn public_key(&self) -> Result<Vec<u8>, CryptoError>;
+
+    /// The Diffie-Hellman result: X25519's 32 bytes (never all zero) or the x-coordinate.
+    fn diffie_hellman(&self, public: &[u8]) -> Result<Secret, CryptoError>;
+}
+
+/// A signature private key with what a provider computes of it once. Erased when dropped.
+pub trait SigningKey: Send + Sync {
+    /// The public key.
+    fn public_key(&self) -> Result<Vec<u8>, CryptoError>;
+
+    /// Signs.
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, CryptoError>;
 }
 
 impl Curve {

@@ -15,6 +15,35 @@ const SCHEMES: [SignatureScheme; 4] = [
 ];
 const AEADS: [Aead; 3] = [Aead::Aes128Gcm, Aead::Aes256Gcm, Aead::ChaCha20Poly1305];
 
+/// What is done with a key, from the key on.
+impl Provider {
+    pub(super) fn public_key(&self, curve: Curve, private: &Secret) -> Result<Vec<u8>, CryptoError> {
+        self.0.kem_key(curve, private)?.public_key()
+    }
+
+    pub(super) fn diffie_hellman(
+        &self,
+        curve: Curve,
+        private: &Secret,
+        public: &[u8],
+    ) -> Result<Secret, CryptoError> {
+        self.0.kem_key(curve, private)?.diffie_hellman(public)
+    }
+
+    fn verification_key(&self, scheme: SignatureScheme, private: &Secret) -> Result<Vec<u8>, CryptoError> {
+        self.0.signing_key(scheme, private)?.public_key()
+    }
+
+    fn sign(
+        &self,
+        scheme: SignatureScheme,
+        private: &Secret,
+        message: &[u8],
+    ) -> Result<Vec<u8>, CryptoError> {
+        self.0.signing_key(scheme, private)?.sign(message)
+    }
+}
+
 /// Every ordered pair of providers, a provider with itself included.
 fn pairs() -> Vec<(Provider, Provider)> {
     let all = Provider::all();
@@ -42,15 +71,12 @@ fn same_public_keys_and_shared_secrets() {
         for curve in CURVES {
             let alice = private_key(curve.private_key_length(), 1);
             let bob = private_key(curve.private_key_length(), 2);
-            let alice_public = a.0.public_key(curve, &alice).unwrap();
-            let bob_public = b.0.public_key(curve, &bob).unwrap();
-            assert_eq!(alice_public, b.0.public_key(curve, &alice).unwrap(), "{a:?} {b:?} {curve:?}");
+            let alice_public = a.public_key(curve, &alice).unwrap();
+            let bob_public = b.public_key(curve, &bob).unwrap();
+            assert_eq!(alice_public, b.public_key(curve, &alice).unwrap(), "{a:?} {b:?} {curve:?}");
             assert_eq!(alice_public.len(), curve.public_key_length());
-            let shared = a.0.diffie_hellman(curve, &alice, &bob_public).unwrap();
-            assert!(
-                shared == b.0.diffie_hellman(curve, &bob, &alice_public).unwrap(),
-                "{a:?} {b:?} {curve:?}"
-            );
+            let shared = a.diffie_hellman(curve, &alice, &bob_public).unwrap();
+            assert!(shared == b.diffie_hellman(curve, &bob, &alice_public).unwrap(), "{a:?} {b:?} {curve:?}");
         }
     }
 }
@@ -60,9 +86,9 @@ fn signatures_verify_across_providers() {
     for (a, b) in pairs() {
         for scheme in SCHEMES {
             let private = private_key(signing_length(scheme), 3);
-            let public = a.0.verification_key(scheme, &private).unwrap();
-            assert_eq!(public, b.0.verification_key(scheme, &private).unwrap());
-            let signature = a.0.sign(scheme, &private, b"message").unwrap();
+            let public = a.verification_key(scheme, &private).unwrap();
+            assert_eq!(public, b.verification_key(scheme, &private).unwrap());
+            let signature = a.sign(scheme, &private, b"message").unwrap();
             assert_eq!(b.0.verify(scheme, &public, b"message", &signature), Ok(()), "{a:?} {b:?} {scheme:?}");
             assert_eq!(b.0.verify(scheme, &public, b"other", &signature), Err(CryptoError::InvalidSignature));
             for position in 0..signature.len() {
@@ -76,6 +102,21 @@ fn signatures_verify_across_providers() {
             }
             let longer = [&signature[..], &[0]].concat();
             assert!(b.0.verify(scheme, &public, b"message", &longer).is_err(), "{b:?} {scheme:?}");
+        }
+    }
+}
+
+#[test]
+fn a_key_signs_for_its_own_scheme() {
+    for provider in Provider::all() {
+        let suites: Vec<_> = provider.suites().collect();
+        for key_of in &suites {
+            let length = signing_length(key_of.scheme);
+            let private = SignaturePrivateKey::new(key_of, private_key(length, 3)).unwrap();
+            for suite in &suites {
+                let signed = suite.sign_with_label(&private, "label", b"content");
+                assert_eq!(signed.is_ok(), suite.scheme == key_of.scheme, "{suite:?} {key_of:?}");
+            }
         }
     }
 }
@@ -135,29 +176,26 @@ fn private_keys_out_of_range_are_refused() {
                 refused.extend([vec![0; length], order(curve), vec![0xff; length]]);
                 let mut largest = order(curve);
                 *largest.last_mut().unwrap() -= 1;
-                assert!(
-                    provider.0.public_key(curve, &Secret::new(largest)).is_ok(),
-                    "{provider:?} {curve:?}"
-                );
+                assert!(provider.public_key(curve, &Secret::new(largest)).is_ok(), "{provider:?} {curve:?}");
             }
-            let public = provider.0.public_key(curve, &private_key(length, 1)).unwrap();
+            let public = provider.public_key(curve, &private_key(length, 1)).unwrap();
             for bytes in refused {
                 let key = Secret::new(bytes.clone());
                 let context = format!("{provider:?} {curve:?} {bytes:02x?}");
-                assert_eq!(provider.0.public_key(curve, &key), Err(CryptoError::InvalidKey), "{context}");
+                assert_eq!(provider.public_key(curve, &key), Err(CryptoError::InvalidKey), "{context}");
                 assert_eq!(
-                    provider.0.diffie_hellman(curve, &key, &public),
+                    provider.diffie_hellman(curve, &key, &public),
                     Err(CryptoError::InvalidKey),
                     "{context}"
                 );
                 let scheme = SCHEMES.into_iter().find(|scheme| scheme.curve() == Some(curve));
                 let scheme = scheme.unwrap_or(SignatureScheme::Ed25519);
                 assert_eq!(
-                    provider.0.verification_key(scheme, &key),
+                    provider.verification_key(scheme, &key),
                     Err(CryptoError::InvalidKey),
                     "{context}"
                 );
-                assert_eq!(provider.0.sign(scheme, &key, b""), Err(CryptoError::InvalidKey), "{context}");
+                assert_eq!(provider.sign(scheme, &key, b""), Err(CryptoError::InvalidKey), "{context}");
             }
         }
     }
@@ -169,9 +207,9 @@ fn public_keys_of_another_form_are_refused() {
         for curve in [Curve::P256, Curve::P384, Curve::P521] {
             let length = curve.private_key_length();
             let private = private_key(length, 1);
-            let public = provider.0.public_key(curve, &private).unwrap();
+            let public = provider.public_key(curve, &private).unwrap();
             let scheme = SCHEMES.into_iter().find(|scheme| scheme.curve() == Some(curve)).unwrap();
-            let signature = provider.0.sign(scheme, &private, b"").unwrap();
+            let signature = provider.sign(scheme, &private, b"").unwrap();
 
             let compressed = [&[2 + (public[2 * length] & 1)], &public[1..=length]].concat();
             let mut hybrid = public.clone();
@@ -182,14 +220,14 @@ fn public_keys_of_another_form_are_refused() {
             let garbage = random(public.len(), 6).as_bytes().to_vec();
             for bytes in [vec![], vec![0], vec![4], compressed, hybrid, off_curve, not_reduced, garbage] {
                 let context = format!("{provider:?} {curve:?} {bytes:02x?}");
-                let shared = provider.0.diffie_hellman(curve, &private, &bytes);
+                let shared = provider.diffie_hellman(curve, &private, &bytes);
                 assert_eq!(shared, Err(CryptoError::InvalidKey), "{context}");
                 let verified = provider.0.verify(scheme, &bytes, b"", &signature);
                 assert_eq!(verified, Err(CryptoError::InvalidKey), "{context}");
             }
         }
         for length in [0, 31, 33] {
-            let shared = provider.0.diffie_hellman(Curve::X25519, &random(32, 1), &vec![9; length]);
+            let shared = provider.diffie_hellman(Curve::X25519, &random(32, 1), &vec![9; length]);
             assert_eq!(shared, Err(CryptoError::InvalidKey), "{provider:?} {length}");
         }
     }
@@ -212,7 +250,7 @@ fn an_all_zero_shared_secret_is_refused() {
             let mut point = hex::decode(point).unwrap();
             for mask in [0, 0x80] {
                 point[31] |= mask;
-                let shared = provider.0.diffie_hellman(Curve::X25519, &random(32, 1), &point);
+                let shared = provider.diffie_hellman(Curve::X25519, &random(32, 1), &point);
                 assert_eq!(shared, Err(CryptoError::InvalidSharedSecret), "{provider:?} {point:02x?}");
             }
         }
@@ -231,13 +269,13 @@ fn ed25519_is_strict() {
         assert_eq!(verified, Err(CryptoError::InvalidKey), "{provider:?}");
 
         let private = random(32, 7);
-        let public = provider.0.verification_key(SignatureScheme::Ed25519, &private).unwrap();
+        let public = provider.verification_key(SignatureScheme::Ed25519, &private).unwrap();
         let verified = provider.0.verify(SignatureScheme::Ed25519, &public, b"any", &forged);
         assert_eq!(verified, Err(CryptoError::InvalidSignature), "{provider:?}");
 
         // S + L is the same scalar in another encoding.
         let order = hex::decode("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010").unwrap();
-        let mut signature = provider.0.sign(SignatureScheme::Ed25519, &private, b"message").unwrap();
+        let mut signature = provider.sign(SignatureScheme::Ed25519, &private, b"message").unwrap();
         let mut carry = 0;
         for (byte, add) in signature[32..].iter_mut().zip(order) {
             let sum = u16::from(*byte) + u16::from(add) + carry;
@@ -256,17 +294,17 @@ fn random_bytes_never_panic() {
             let length = (rng.next_u32() % 140) as usize;
             let bytes = Secret::random(length, &mut rng);
             for curve in CURVES {
-                let _ = provider.0.public_key(curve, &bytes);
-                let _ = provider.0.diffie_hellman(
+                let _ = provider.public_key(curve, &bytes);
+                let _ = provider.diffie_hellman(
                     curve,
                     &private_key(curve.private_key_length(), 1),
                     bytes.as_bytes(),
                 );
             }
             for scheme in SCHEMES {
-                let _ = provider.0.sign(scheme, &bytes, b"message");
+                let _ = provider.sign(scheme, &bytes, b"message");
                 let public =
-                    provider.0.verification_key(scheme, &private_key(signing_length(scheme), 1)).unwrap();
+                    provider.verification_key(scheme, &private_key(signing_length(scheme), 1)).unwrap();
                 assert!(provider.0.verify(scheme, &public, b"message", bytes.as_bytes()).is_err());
                 assert!(provider.0.verify(scheme, bytes.as_bytes(), b"message", bytes.as_bytes()).is_err());
             }

@@ -84,7 +84,7 @@ mod tests {
     fn works(suite: &Suite, public: &[u8]) -> bool {
         let mut private = random(suite.curve.private_key_length(), 1);
         private[0] = 0;
-        suite.provider.0.diffie_hellman(suite.curve, &Secret::new(private), public).is_ok()
+        suite.provider.diffie_hellman(suite.curve, &Secret::new(private), public).is_ok()
     }
 
     /// Every key that could be doubtful: each provider says of it what its Diffie-Hellman would come to, and so both the same.

@@ -5,13 +5,13 @@ use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes128Gcm, Aes256Gcm};
 use chacha20poly1305::ChaCha20Poly1305;
 use curve25519_dalek::montgomery::MontgomeryPoint;
-use ed25519_dalek::{SigningKey, VerifyingKey};
+use ed25519_dalek::VerifyingKey;
 use p256::ecdsa::signature::{Signer, Verifier};
 use zeroize::Zeroizing;
 
 use super::ed25519::check_strict;
 use super::public_key::check_form;
-use super::{Aead, CryptoError, CryptoProvider, Curve, Secret, SignatureScheme};
+use super::{Aead, CryptoError, CryptoProvider, Curve, KemKey, Secret, SignatureScheme, SigningKey};
 
 pub(super) struct RustCrypto;
 
@@ -41,15 +41,14 @@ impl CryptoProvider for RustCrypto {
         "RustCrypto"
     }
 
-    fn public_key(&self, curve: Curve, private: &Secret) -> Result<Vec<u8>, CryptoError> {
+    fn kem_key(&self, curve: Curve, private: &Secret) -> Result<Box<dyn KemKey>, CryptoError> {
         check_private_key(curve, private)?;
         with_nist!(curve,
             nist => {
-                let private = nist::SecretKey::from_slice(private.as_bytes()).map_err(|_| CryptoError::InvalidKey)?;
-                let point = nist::Sec1Point::from(private.public_key());
-                Ok(point.as_bytes().to_vec())
+                let key = nist::SecretKey::from_slice(private.as_bytes()).map_err(|_| CryptoError::InvalidKey)?;
+                Ok(Box::new(key))
             },
-            X25519 => Ok(MontgomeryPoint::mul_base_clamped(*bytes_32(private)?).0.to_vec())
+            X25519 => Ok(Box::new(X25519Key(bytes_32(private)?)))
         )
     }
 
@@ -60,45 +59,17 @@ impl CryptoProvider for RustCrypto {
         )
     }
 
-    fn diffie_hellman(&self, curve: Curve, private: &Secret, public: &[u8]) -> Result<Secret, CryptoError> {
-        check_private_key(curve, private)?;
-        check_form(curve, public)?;
-        with_nist!(curve,
-            nist => {
-                let private = nist::SecretKey::from_slice(private.as_bytes()).map_err(|_| CryptoError::InvalidKey)?;
-                let public = nist::PublicKey::from_sec1_bytes(public).map_err(|_| CryptoError::InvalidKey)?;
-                Ok(Secret::new(private.diffie_hellman(&public).raw_secret_bytes().to_vec()))
-            },
-            X25519 => {
-                let public = MontgomeryPoint(public.try_into().map_err(|_| CryptoError::InvalidKey)?);
-                let shared = Secret::new(public.mul_clamped(*bytes_32(private)?).0.to_vec());
-                if shared == Secret::zero(32) { Err(CryptoError::InvalidSharedSecret) } else { Ok(shared) }
-            }
-        )
-    }
-
-    fn verification_key(&self, scheme: SignatureScheme, private: &Secret) -> Result<Vec<u8>, CryptoError> {
-        match scheme.curve() {
-            Some(curve) => self.public_key(curve, private),
-            None => Ok(ed25519_key(private)?.verifying_key().to_bytes().to_vec()),
-        }
-    }
-
-    fn sign(
+    fn signing_key(
         &self,
         scheme: SignatureScheme,
         private: &Secret,
-        message: &[u8],
-    ) -> Result<Vec<u8>, CryptoError> {
-        let Some(curve) = scheme.curve() else {
-            return Ok(ed25519_key(private)?.sign(message).to_bytes().to_vec());
-        };
+    ) -> Result<Box<dyn SigningKey>, CryptoError> {
+        let Some(curve) = scheme.curve() else { return Ok(Box::new(ed25519_key(private)?)) };
         check_private_key(curve, private)?;
         with_nist!(curve,
             nist => {
-                let key = nist::ecdsa::SigningKey::from_slice(private.as_bytes()).map_err(|_| CryptoError::InvalidKey)?;
-                let signature: nist::ecdsa::Signature = key.try_sign(message).map_err(|_| CryptoError::Provider)?;
-                Ok(signature.to_der().as_bytes().to_vec())
+                let key = nist::ecdsa::SigningKey::from_slice(private.as_bytes());
+                Ok(Box::new(key.map_err(|_| CryptoError::InvalidKey)?))
             },
             X25519 => Err(CryptoError::InvalidKey)
         )
@@ -161,6 +132,65 @@ impl CryptoProvider for RustCrypto {
     }
 }
 
+/// The traits of keys for those of one NIST curve.
+macro_rules! nist_keys {
+    ($nist:ident, $curve:expr) => {
+        impl KemKey for $nist::SecretKey {
+            fn public_key(&self) -> Result<Vec<u8>, CryptoError> {
+                Ok($nist::Sec1Point::from(self.public_key()).as_bytes().to_vec())
+            }
+
+            fn diffie_hellman(&self, public: &[u8]) -> Result<Secret, CryptoError> {
+                check_form($curve, public)?;
+                let public =
+                    $nist::PublicKey::from_sec1_bytes(public).map_err(|_| CryptoError::InvalidKey)?;
+                Ok(Secret::new(self.diffie_hellman(&public).raw_secret_bytes().to_vec()))
+            }
+        }
+
+        impl SigningKey for $nist::ecdsa::SigningKey {
+            fn public_key(&self) -> Result<Vec<u8>, CryptoError> {
+                Ok(self.verifying_key().to_sec1_point(false).as_bytes().to_vec())
+            }
+
+            fn sign(&self, message: &[u8]) -> Result<Vec<u8>, CryptoError> {
+                let signature: $nist::ecdsa::Signature =
+                    self.try_sign(message).map_err(|_| CryptoError::Provider)?;
+                Ok(signature.to_der().as_bytes().to_vec())
+            }
+        }
+    };
+}
+
+nist_keys!(p256, Curve::P256);
+nist_keys!(p384, Curve::P384);
+nist_keys!(p521, Curve::P521);
+
+struct X25519Key(Zeroizing<[u8; 32]>);
+
+impl KemKey for X25519Key {
+    fn public_key(&self) -> Result<Vec<u8>, CryptoError> {
+        Ok(MontgomeryPoint::mul_base_clamped(*self.0).0.to_vec())
+    }
+
+    fn diffie_hellman(&self, public: &[u8]) -> Result<Secret, CryptoError> {
+        check_form(Curve::X25519, public)?;
+        let public = MontgomeryPoint(public.try_into().map_err(|_| CryptoError::InvalidKey)?);
+        let shared = Secret::new(public.mul_clamped(*self.0).0.to_vec());
+        if shared == Secret::zero(32) { Err(CryptoError::InvalidSharedSecret) } else { Ok(shared) }
+    }
+}
+
+impl SigningKey for ed25519_dalek::SigningKey {
+    fn public_key(&self) -> Result<Vec<u8>, CryptoError> {
+        Ok(self.verifying_key().to_bytes().to_vec())
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        Ok(self.try_sign(message).map_err(|_| CryptoError::Provider)?.to_bytes().to_vec())
+    }
+}
+
 /// The crates pad a short scalar; the RFC's have a fixed length.
 fn check_private_key(curve: Curve, private: &Secret) -> Result<(), CryptoError> {
     if private.len() == curve.private_key_length() { Ok(()) } else { Err(CryptoError::InvalidKey) }
@@ -171,8 +201,8 @@ fn bytes_32(secret: &Secret) -> Result<Zeroizing<[u8; 32]>, CryptoError> {
     Ok(Zeroizing::new(bytes))
 }
 
-fn ed25519_key(seed: &Secret) -> Result<SigningKey, CryptoError> {
-    Ok(SigningKey::from_bytes(&*bytes_32(seed)?))
+fn ed25519_key(seed: &Secret) -> Result<ed25519_dalek::SigningKey, CryptoError> {
+    Ok(ed25519_dalek::SigningKey::from_bytes(&*bytes_32(seed)?))
 }
 
 fn verify_ed25519(public: &[u8], message: &[u8], signature: &[u8]) -> Result<(), CryptoError> {

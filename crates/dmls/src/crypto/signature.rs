@@ -1,12 +1,14 @@
 //! Signatures with labels (RFC 9420 s5.1.2).
 
 use std::fmt;
+use std::sync::Arc;
 
 use rand_core::CryptoRng;
+use zeroize::ZeroizeOnDrop;
 
 use super::kdf::labelled;
-use super::{CryptoError, Secret, SignatureScheme, Suite, secret_type};
-use crate::codec::opaque_type;
+use super::{CryptoError, Secret, SignatureScheme, SigningKey, Suite};
+use crate::codec::{Encode, opaque_type};
 
 opaque_type! {
     /// A public key for signatures, in the format of the suite's scheme.
@@ -19,9 +21,41 @@ opaque_type! {
     pub struct Signature;
 }
 
-secret_type! {
-    /// A private key for signatures: the seed for Ed25519, the big-endian scalar for ECDSA.
-    pub struct SignaturePrivateKey;
+/// A private key for signatures: the seed for Ed25519, the big-endian scalar for ECDSA. Copies share what a provider has computed of it.
+pub struct SignaturePrivateKey {
+    bytes: Secret,
+    scheme: SignatureScheme,
+    key: Arc<dyn SigningKey>,
+}
+
+impl SignaturePrivateKey {
+    pub(crate) fn new(suite: &Suite, bytes: Secret) -> Result<Self, CryptoError> {
+        let key = suite.provider.0.signing_key(suite.scheme, &bytes)?.into();
+        Ok(Self { bytes, scheme: suite.scheme, key })
+    }
+
+    /// The bytes. They are secret: the caller takes care of them from here.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.as_bytes()
+    }
+}
+
+impl ZeroizeOnDrop for SignaturePrivateKey {}
+
+impl fmt::Debug for SignaturePrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SignaturePrivateKey(..)")
+    }
+}
+
+impl Encode for SignaturePrivateKey {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.bytes.encode(out);
+    }
+
+    fn encoded_length(&self) -> usize {
+        self.bytes.encoded_length()
+    }
 }
 
 /// A private key with its public key.
@@ -55,8 +89,8 @@ impl SignatureKeyPair {
 
     /// From raw bytes (see [`SignaturePrivateKey`]).
     pub fn from_private(suite: &Suite, private: Secret) -> Result<Self, CryptoError> {
-        let public = suite.provider.0.verification_key(suite.scheme, &private)?.into();
-        Ok(Self { private: SignaturePrivateKey(private), public })
+        let private = SignaturePrivateKey::new(suite, private)?;
+        Ok(Self { public: private.key.public_key()?.into(), private })
     }
 
     /// The public key.
@@ -71,7 +105,9 @@ impl SignatureKeyPair {
 
     /// A second copy, where several groups or epochs hold the same key.
     pub fn duplicate(&self) -> Self {
-        Self { private: SignaturePrivateKey(self.private.0.duplicate()), public: self.public.clone() }
+        let SignaturePrivateKey { bytes, scheme, key } = &self.private;
+        let private = SignaturePrivateKey { bytes: bytes.duplicate(), scheme: *scheme, key: Arc::clone(key) };
+        Self { private, public: self.public.clone() }
     }
 }
 
@@ -89,9 +125,12 @@ impl Suite {
         label: &str,
         content: &[u8],
     ) -> Result<Signature, CryptoError> {
+        if key.scheme != self.scheme {
+            return Err(CryptoError::InvalidKey);
+        }
         let mut message = Vec::with_capacity(label.len() + content.len() + 16);
         labelled(label, content, &mut message);
-        self.provider.0.sign(self.scheme, &key.0, &message).map(Signature::from)
+        key.key.sign(&message).map(Signature::from)
     }
 
     /// `VerifyWithLabel(key, label, content, signature)`.

@@ -113,8 +113,23 @@ impl Group {
     }
 
     /// Joins by a MLSMessage(Welcome). `ratchet_tree` is needed where the Welcome does not hold it. Check that you are in
-    /// no group with the same id (RFC 9420 s12.4.3.1), and delete the key package afterwards.
+    /// no group with the same id (RFC 9420 s12.4.3.1), and delete the key package afterwards. A group that comes from another is
+    /// joined from that one: [`Group::join_successor`].
     pub fn join(
+        own: &OwnKeyPackage,
+        welcome: &[u8],
+        ratchet_tree: Option<&[u8]>,
+        config: Config,
+        now: Time,
+    ) -> Result<Founding, Error> {
+        let founding = Self::by_welcome(own, welcome, ratchet_tree, config, now)?;
+        if founding.group().state.successor_of.is_some() {
+            return Err(Rule::WelcomePsk.into());
+        }
+        Ok(founding)
+    }
+
+    pub(super) fn by_welcome(
         own: &OwnKeyPackage,
         welcome: &[u8],
         ratchet_tree: Option<&[u8]>,

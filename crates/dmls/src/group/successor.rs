@@ -1,14 +1,17 @@
 //! Groups that come from groups: reinitialization (RFC 9420 s11.2) and branching (s11.3).
 //!
 //! The creator makes a new group, and in one commit adds the members and mixes in the old group's resumption psk
-//! ([`Group::successor_psk`]); the members find the key by [`crate::PreSharedKeys::resumption`] and check what they
-//! joined by [`Group::check_successor`].
+//! ([`Group::successor_psk`]); the members find the key by [`crate::PreSharedKeys::resumption`] and join by
+//! [`Group::join_successor`], which checks that it is what this group asked for.
 
+use crate::config::Config;
 use crate::credential::{Operation, Presented};
 use crate::epoch::NewGroupOptions;
 use crate::error::{Error, Rule, Usage};
+use crate::identity::OwnKeyPackage;
 use crate::key_schedule::ResumptionPsk;
 use crate::message::{Psk, ReInit, ResumptionPskUsage};
+use crate::time::Time;
 
 use super::{Founding, Group};
 
@@ -40,9 +43,23 @@ impl Group {
         })
     }
 
-    /// Checks a group before it is joined (RFC 9420 s12.4.3.1): its Welcome must name [`Group::successor_psk`]; after a reinit, the parameters
-    /// that it asked for and all of our members; of a branch, the same version and suite and none but our members.
-    pub fn check_successor(&self, founding: &Founding) -> Result<(), Error> {
+    /// Joins a group that comes from this one, as [`Group::join`] does others (RFC 9420 s12.4.3.1): its Welcome must name
+    /// [`Group::successor_psk`]; after a reinit, it has the parameters that this asked for and all of our members; a branch has the same version and
+    /// suite and none but our members. `config` is that of the new group.
+    pub fn join_successor(
+        &self,
+        own: &OwnKeyPackage,
+        welcome: &[u8],
+        ratchet_tree: Option<&[u8]>,
+        config: Config,
+        now: Time,
+    ) -> Result<Founding, Error> {
+        let founding = Self::by_welcome(own, welcome, ratchet_tree, config, now)?;
+        self.check_successor(&founding)?;
+        Ok(founding)
+    }
+
+    fn check_successor(&self, founding: &Founding) -> Result<(), Error> {
         // A Welcome that names such a key leads to epoch 1, or we did not join.
         if founding.group().state.successor_of != Some(self.successor_psk()) {
             return Err(Rule::WelcomePsk.into());

@@ -7,8 +7,8 @@ use crate::credential::Credential;
 use crate::crypto::Secret;
 use crate::epoch::NewGroupOptions;
 use crate::error::{Error, Rule};
-use crate::group::{ExternalJoinOptions, Founding, Group};
-use crate::identity::Identity;
+use crate::group::{ExternalJoinOptions, Group};
+use crate::identity::{Identity, OwnKeyPackage};
 use crate::message::{Psk, ReInit};
 use crate::registry::{CipherSuite, ProtocolVersion};
 use crate::time::Lifetime;
@@ -16,13 +16,11 @@ use crate::time::Lifetime;
 refusals! { RULES:
     branch_with_a_stranger => SubgroupMembers, |world| {
         let psk = world.alice.successor_psk();
-        let branch = founded(world, ["mallory", "eve"], SUITE, NewGroupOptions::default(), Some(psk));
-        world.alice.check_successor(&branch).unwrap_err()
+        joined(world, ["mallory", "eve"], SUITE, NewGroupOptions::default(), Some(psk)).unwrap_err()
     };
     branch_with_another_suite => SubgroupParameters, |world| {
         let psk = world.alice.successor_psk();
-        let branch = founded(world, ["mallory", "alice"], OTHER, NewGroupOptions::default(), Some(psk));
-        world.alice.check_successor(&branch).unwrap_err()
+        joined(world, ["mallory", "alice"], OTHER, NewGroupOptions::default(), Some(psk)).unwrap_err()
     };
 }
 
@@ -42,14 +40,26 @@ impl PreSharedKeys for Known {
     }
 }
 
-/// A group of these two, as the second one joins it.
-fn founded(
+/// Alice joins a group of these two as the second one.
+fn joined(
     world: &mut World,
     names: [&str; 2],
     suite: CipherSuite,
     options: NewGroupOptions,
     psk: Option<Psk>,
-) -> Founding {
+) -> Result<(), Error> {
+    let (own, welcome, config) = invited(world, names, suite, options, psk);
+    world.alice.join_successor(&own, &welcome, None, config, NOW).map(|_| ())
+}
+
+/// What the second one gets.
+fn invited(
+    world: &mut World,
+    names: [&str; 2],
+    suite: CipherSuite,
+    options: NewGroupOptions,
+    psk: Option<Psk>,
+) -> (OwnKeyPackage, Vec<u8>, Config) {
     let config = Config { psks: std::sync::Arc::new(Known), ..world.config.clone() };
     let suite = config.provider.suite(suite).unwrap();
     let [creator, member] =
@@ -63,7 +73,20 @@ fn founded(
     }
     let sent = commit.stage(NOW, &mut world.rng).unwrap().apply_unsaved();
     let welcome = group.confirm(&sent.id).unwrap().apply_unsaved().welcome.unwrap();
-    Group::join(&own, &welcome, None, config, NOW).unwrap()
+    (own, welcome, config)
+}
+
+#[test]
+fn a_group_that_comes_from_another_is_joined_from_that() {
+    let mut world = World::new();
+    let names = ["mallory", "alice"];
+    let mut join = |psk| {
+        let (own, welcome, config) = invited(&mut world, names, SUITE, NewGroupOptions::default(), psk);
+        Group::join(&own, &welcome, None, config, NOW).map(|_| ())
+    };
+    assert_eq!(join(None), Ok(()));
+    let psk = World::new().alice.successor_psk();
+    assert_eq!(join(Some(psk)), Err(Rule::WelcomePsk.into()));
 }
 
 #[test]
@@ -71,13 +94,12 @@ fn a_branch_of_some_of_the_members() {
     let mut world = World::new();
     let psk = world.alice.successor_psk();
     let names = ["mallory", "alice"];
-    let branch = founded(&mut world, names, SUITE, NewGroupOptions::default(), Some(psk));
-    world.alice.check_successor(&branch).unwrap();
+    let join = |world: &mut World, psk| joined(world, names, SUITE, NewGroupOptions::default(), psk);
+    assert_eq!(join(&mut world, Some(psk.clone())), Ok(()));
     // Nothing ties it to this group, or another epoch of it does.
-    let stray = founded(&mut world, names, SUITE, NewGroupOptions::default(), None);
-    assert_eq!(world.alice.check_successor(&stray), Err(Rule::WelcomePsk.into()));
+    assert_eq!(join(&mut world, None), Err(Rule::WelcomePsk.into()));
     world.mallory_commits(|commit| commit);
-    assert_eq!(world.alice.check_successor(&branch), Err(Rule::WelcomePsk.into()));
+    assert_eq!(join(&mut world, Some(psk)), Err(Rule::WelcomePsk.into()));
 }
 
 #[test]
@@ -95,10 +117,7 @@ fn a_reinit_has_all_members_and_what_was_agreed() {
     world.mallory_commits(|commit| commit.reinit(reinit));
     let options = world.alice.successor_options().unwrap();
     let psk = Some(world.alice.successor_psk());
-    let mut check = |names, suite, options, psk| -> Result<(), Error> {
-        let founding = founded(&mut world, names, suite, options, psk);
-        world.alice.check_successor(&founding)
-    };
+    let mut check = |names, suite, options, psk| joined(&mut world, names, suite, options, psk);
     let names = ["mallory", "alice"];
     assert_eq!(check(names, SUITE, options.clone(), psk.clone()), Ok(()));
     assert_eq!(check(names, SUITE, options.clone(), None), Err(Rule::WelcomePsk.into()));

@@ -42,7 +42,7 @@ fn derivations(suite: &Suite, case: &Value) -> Outcome {
 }
 
 fn sign_with_label(suite: &Suite, part: &Value) -> Outcome {
-    let private = SignaturePrivateKey(Secret::new(bytes(part, "priv")?));
+    let private = SignaturePrivateKey::new(suite, Secret::new(bytes(part, "priv")?)).at("private key")?;
     let public = bytes(part, "pub")?.into();
     let (label, content) = (text(part, "label")?, bytes(part, "content")?);
     let given = Signature::from(bytes(part, "signature")?);

@@ -60,7 +60,8 @@ impl<'a> Protection<'a> {
                 confirmed_transcript_hash: bytes(case, "confirmed_transcript_hash")?,
                 extensions: Extensions::new(),
             },
-            signer: SignaturePrivateKey(private_key(suite, case, "signature_priv")?),
+            signer: SignaturePrivateKey::new(suite, private_key(suite, case, "signature_priv")?)
+                .at("signature key")?,
             verifier: bytes(case, "signature_pub")?.into(),
             encryption_secret: Secret::new(bytes(case, "encryption_secret")?),
             sender_data_secret: SenderDataSecret(Secret::new(bytes(case, "sender_data_secret")?)),

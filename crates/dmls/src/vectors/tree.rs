@@ -209,7 +209,8 @@ fn members(
             private.keys.insert(node, pair.private.into());
         }
         check_keys(suite, tree, &private)?;
-        let signer = SignaturePrivateKey(Secret::new(bytes(case, "signature_priv")?));
+        let signer = SignaturePrivateKey::new(suite, Secret::new(bytes(case, "signature_priv")?))
+            .at("signature key")?;
         members.insert(leaf, Member { private, signer });
     }
     Ok(members)
