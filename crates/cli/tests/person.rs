@@ -5,6 +5,7 @@
 use std::fs;
 use std::process::Command;
 
+use dmls_store::{Key, Profile, Table};
 use tempfile::TempDir;
 
 /// Exit code, standard output and standard error.
@@ -109,6 +110,42 @@ fn an_old_copy_is_told_with_a_way_on() {
     assert_eq!(dmls(&home, "alice", &["sync"]).0, 0);
     let (code, _, err) = dmls(&home, "alice", &["send", "friends", "hello"]);
     assert!(code == 1 && err.contains("nothing may be sent here"), "{err}");
+}
+
+#[test]
+fn a_damaged_group_is_named_and_stops_no_other() {
+    let home = home();
+    assert_eq!(dmls(&home, "alice", &[&INIT[..], &["--no-passphrase"]].concat()).0, 0);
+    for group in ["friends", "family"] {
+        assert_eq!(dmls(&home, "alice", &["group", "create", group]).0, 0);
+    }
+    let (_, out, _) = dmls(&home, "alice", &["--json", "group", "list"]);
+    let friends = out.lines().find(|line| line.contains(r#""group":"friends""#)).unwrap();
+    let id = friends.split(r#""id":""#).nth(1).unwrap().split('"').next().unwrap();
+    let id: Vec<u8> =
+        (0..id.len()).step_by(2).map(|at| u8::from_str_radix(&id[at..at + 2], 16).unwrap()).collect();
+    let directory = home.path().join("alice");
+    let key = Key::random(fs::read(directory.join("key")).unwrap().try_into().unwrap());
+    let mut profile = Profile::open(&directory, &key, &mut rand::rng()).unwrap();
+    profile.transaction(|tx| tx.put(Table::of_group("state", &id), b"state", b"?")).unwrap();
+    drop(profile);
+    let (code, out, err) = dmls(&home, "alice", &["heads"]);
+    assert!(code == 0 && out.starts_with("family: ") && out.lines().count() == 1, "{out}");
+    assert!(err.contains("the group friends is damaged") && err.contains("group rejoin friends"), "{err}");
+    assert_eq!(dmls(&home, "alice", &["send", "family", "hello"]).0, 0);
+    for arguments in
+        [&["send", "friends", "hello"][..], &["group", "members", "friends"], &["group", "graph", "friends"]]
+    {
+        let (code, _, err) = dmls(&home, "alice", arguments);
+        assert!(code == 1 && err.contains("damaged"), "{arguments:?} {err}");
+    }
+    let (code, out, _) = dmls(&home, "alice", &["doctor"]);
+    assert!(code == 1 && out.contains("bad   group friends: the group friends is damaged"), "{out}");
+    let (_, out, _) = dmls(&home, "alice", &["group", "list"]);
+    assert!(out.contains("the group friends is damaged") && out.contains("family: Alice"), "{out}");
+    assert_eq!(dmls(&home, "alice", &["group", "rejoin", "friends"]).0, 0);
+    assert_eq!(dmls(&home, "alice", &["group", "forget", "friends"]).0, 0);
+    assert_eq!(dmls(&home, "alice", &["doctor"]).0, 0);
 }
 
 #[test]

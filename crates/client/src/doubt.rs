@@ -17,7 +17,7 @@ use dmls::codec::{Decode, Encode};
 use dmls::{EpochRef, Time};
 use dmls_store::{Profile, Transaction};
 
-use crate::client::Client;
+use crate::client::{Client, unknown};
 use crate::entry::{GroupEvent, Note};
 use crate::error::Error;
 use crate::parcel::{Name, Place};
@@ -47,7 +47,7 @@ impl Began {
     }
 
     /// Whether it was with the group: there is one epoch 0 and, as its creator does not commit twice in it, one epoch 1.
-    fn with_the_group(self) -> bool {
+    pub(crate) fn with_the_group(self) -> bool {
         self < Self(2_u128.wrapping_shl(64).to_be_bytes())
     }
 }
@@ -157,6 +157,17 @@ impl Client {
             return Ok(());
         }
         self.set_state_and_note(id, new_state, is_lost.then(|| Note::new(GroupEvent::Stranded, now)))
+    }
+
+    /// Whether something waits that is a sign, or will be one: what will never be is no reason to leave anything to others.
+    pub(crate) fn is_in_doubt(&self, id: &[u8]) -> Result<bool, Error> {
+        let local = self.groups.get(id).ok_or_else(|| unknown(id))?;
+        if !local.state.doubt {
+            return Ok(false);
+        }
+        let (head, patience) = (local.group.head().number(), self.settings.patience);
+        let waiting = Waiting::all(&self.profile, id)?;
+        Ok(waiting.iter().any(|(_, waiting)| waiting.is_sign_at(&local.state, head, patience).is_some()))
     }
 
     /// Parcels that are to be given again.

@@ -207,6 +207,7 @@ impl Client {
     /// What one of the members should do: at once if we are the first in line, else once those before us had their time.
     fn do_work(&mut self, id: &[u8], now: Time, rng: &mut dyn CryptoRng) -> Result<(), Error> {
         let due = self.due_work(id, now)?;
+        let is_in_doubt = due.is_some() && self.is_in_doubt(id)?;
         let patience = self.settings.patience;
         let Self { groups, profile, .. } = self;
         let Local { group, state, .. } = groups.get_mut(id).ok_or_else(|| unknown(id))?;
@@ -233,8 +234,11 @@ impl Client {
         if state.stranded && work.requests.is_empty() {
             return Ok(());
         }
-        if state.doubt || state.stranded {
+        if is_in_doubt || state.stranded {
             turn = turn.saturating_add(2 * DOUBT);
+        } else if !work.adds.is_empty() && !state.began.with_the_group() {
+            // Who asks may have come on another branch, and takes no answer by somebody who came on ours: whoever began with the group is known on all.
+            turn = turn.saturating_add(DOUBT);
         }
         if now.0 < since.0.saturating_add(patience.saturating_mul(turn)) {
             return Ok(());

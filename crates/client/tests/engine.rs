@@ -355,6 +355,27 @@ fn a_member_who_asks_twice_is_taken_in_once() {
     assert_eq!(taken_in.count(), 1);
 }
 
+/// Who came later may not be known to the one who asks.
+#[test]
+fn who_began_with_the_group_answers_first() {
+    for seed in 90..94 {
+        let mut now = START;
+        let (mut people, network) = group(&["Alice", "Bob"], seed, &mut now);
+        for (n, name) in ["Eve", "Frank", "Grace"].into_iter().enumerate() {
+            let mut newcomer = Person::new(name, seed * 10 + n as u64);
+            newcomer.sync(&network, now);
+            people.push(newcomer);
+        }
+        people[0].sync(&network, now);
+        people[0].invite("friends", &["Eve", "Frank", "Grace"], now);
+        settle(&mut people.iter_mut().collect::<Vec<_>>(), &network, &mut now);
+        let mut bob = people.remove(1);
+        bob.act("friends", |client, id, rng| client.rejoin(id, now, rng).unwrap());
+        settle(&mut people.iter_mut().rev().chain([&mut bob]).collect::<Vec<_>>(), &network, &mut now);
+        assert!(bob.notes("friends").iter().any(|note| note == "Alice took you in again"), "{seed}");
+    }
+}
+
 #[test]
 fn a_group_in_which_nobody_does_anything_is_quiet() {
     let mut now = START;
