@@ -199,6 +199,7 @@ pub fn hunts() -> Vec<Hunt> {
         hunt(Mutant::IgnoredPromise, THREE_SPLIT, highest, 15),
         hunt(Mutant::NoPin, THREE_LATE, Violation::HeadLeavesFinal, 16),
         hunt(Mutant::NoOkNeeded, Bounds { ballots: 1, commits: 1, ..TWO_BROKEN }, Violation::Bricked, 5),
+        hunt(Mutant::OwnOkCounts, Bounds { ballots: 1, commits: 1, ..TWO_BROKEN }, Violation::Bricked, 5),
         hunt(Mutant::BlockedChildCounts, Bounds { commits: 1, ..TWO_BROKEN }, Violation::CannotGoOn, 5),
         hunt(
             Mutant::BlockedIsNotSkipped,

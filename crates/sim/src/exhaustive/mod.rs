@@ -23,6 +23,7 @@
 //!
 //! Servers are not exchanged for each other: ties are broken by their numbers. So both orders of tags are tried ([`Bounds::falling`]).
 
+mod actions;
 mod bounds;
 mod commits;
 mod fingerprint;
