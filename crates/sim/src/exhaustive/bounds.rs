@@ -137,14 +137,15 @@ pub const QUICK: [Bounds; 5] = [
 ];
 
 /// Worlds that take longer.
-pub const LARGE: [Bounds; 9] = [
-    Bounds { name: "two-kick-4", ballots: 4, ..TWO_KICK },
-    Bounds { name: "two-kick-4-falling", ballots: 4, falling: true, ..TWO_KICK },
+pub const LARGE: [Bounds; 10] = [
+    Bounds { name: "two-kick-4", ballots: 4, commits: 4, ..TWO_KICK },
+    Bounds { name: "two-kick-4-falling", ballots: 4, commits: 4, falling: true, ..TWO_KICK },
     Bounds { name: "two-alone-3", heals: true, ..TWO_ALONE },
     Bounds { name: "two-restarts", restarts: 2, copies: 1, ..TWO },
     Bounds { name: "two-broken-3", ballots: 3, ..TWO_BROKEN },
     Bounds { name: "three-any-view", starts: ANY, ..THREE },
     Bounds { name: "three-3", ballots: 3, ..THREE },
+    Bounds { name: "three-split-4", ballots: 4, ..THREE_SPLIT },
     Bounds { name: "three-kick", kinds: &[Offer::Keep, Offer::Kick], heals: true, ..THREE },
     Bounds { name: "three-late-heals", heals: true, ..THREE_LATE },
 ];
