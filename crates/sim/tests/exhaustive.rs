@@ -6,9 +6,13 @@ use dmls_sim::exhaustive::{Bounds, LARGE, QUICK, hunts, search};
 
 const AT_MOST: usize = 5_000_000;
 
+fn world(bounds: &Bounds) -> String {
+    format!("{} ({} ballots, {} commits)", bounds.name, bounds.ballots, bounds.commits)
+}
+
 fn holds(bounds: Bounds) {
     let report = search(bounds, None, AT_MOST);
-    println!("{}: {} states, {} events deep", bounds.name, report.states, report.depth);
+    println!("{}: {} states, {} events deep", world(&bounds), report.states, report.depth);
     if let Some(found) = report.found {
         panic!("{}: {} after {:#?}", bounds.name, found.violation, found.history);
     }
@@ -28,7 +32,7 @@ fn small_worlds_hold() {
 }
 
 #[test]
-#[ignore = "an hour without optimisation: docs/simulation.md, `Exhaustively`"]
+#[ignore = "minutes: docs/simulation.md, `Exhaustively`"]
 fn larger_worlds_hold() {
     LARGE.into_iter().for_each(holds);
 }
@@ -37,7 +41,7 @@ fn larger_worlds_hold() {
 fn each_broken_rule_has_its_history() {
     for hunt in hunts() {
         let report = search(hunt.bounds, Some(hunt.mutant), AT_MOST);
-        let (name, world) = (hunt.mutant.name(), hunt.bounds.name);
+        let (name, world) = (hunt.mutant.name(), world(&hunt.bounds));
         let found = report.found.unwrap_or_else(|| panic!("{name} in {world}: {} states", report.states));
         println!(
             "{name} in {world}: {}, {} events, {} states",

@@ -128,23 +128,31 @@ const ANY: &[(usize, u8)] = &[
 ];
 
 /// Worlds that are searched in each run of the tests, besides those of the broken rules.
-pub const QUICK: [Bounds; 5] = [
+pub const QUICK: [Bounds; 11] = [
     Bounds { name: "two-heals", heals: true, ballots: 2, copies: 1, restarts: 1, ..TWO },
     Bounds { name: "two-kick-falling", falling: true, ..TWO_KICK },
     Bounds { name: "two-alone-heals", heals: true, ballots: 2, ..TWO_ALONE },
+    TWO_KICK,
+    TWO_ALONE,
     TWO_RESTART,
+    TWO_BROKEN,
+    THREE,
+    THREE_SPLIT,
+    THREE_LATE,
     Bounds { name: "three-add", heals: true, ..THREE_ADD },
 ];
 
 /// Worlds that take longer.
-pub const LARGE: [Bounds; 9] = [
-    Bounds { name: "two-kick-4", ballots: 4, ..TWO_KICK },
-    Bounds { name: "two-kick-4-falling", ballots: 4, falling: true, ..TWO_KICK },
+pub const LARGE: [Bounds; 11] = [
+    Bounds { name: "two-kick-4", ballots: 4, commits: 4, ..TWO_KICK },
+    Bounds { name: "two-kick-4-falling", ballots: 4, commits: 4, falling: true, ..TWO_KICK },
     Bounds { name: "two-alone-3", heals: true, ..TWO_ALONE },
     Bounds { name: "two-restarts", restarts: 2, copies: 1, ..TWO },
     Bounds { name: "two-broken-3", ballots: 3, ..TWO_BROKEN },
     Bounds { name: "three-any-view", starts: ANY, ..THREE },
     Bounds { name: "three-3", ballots: 3, ..THREE },
+    Bounds { name: "three-split-4", ballots: 4, ..THREE_SPLIT },
+    Bounds { name: "three-restart", restarts: 1, ..THREE },
     Bounds { name: "three-kick", kinds: &[Offer::Keep, Offer::Kick], heals: true, ..THREE },
     Bounds { name: "three-late-heals", heals: true, ..THREE_LATE },
 ];
@@ -194,11 +202,17 @@ pub fn hunts() -> Vec<Hunt> {
             1,
         ),
         hunt(Mutant::NoDropOfOwnBallot, THREE_SPLIT, highest.clone(), 15),
-        hunt(Mutant::MajorityFinality, Bounds { falling: true, ..THREE }, highest.clone(), 8),
+        hunt(
+            Mutant::MajorityFinality,
+            Bounds { name: "three-falling", falling: true, ..THREE },
+            highest.clone(),
+            8,
+        ),
         hunt(Mutant::Amnesia, Bounds { ballots: 2, ..TWO_RESTART }, highest.clone(), 7),
         hunt(Mutant::IgnoredPromise, THREE_SPLIT, highest, 15),
         hunt(Mutant::NoPin, THREE_LATE, Violation::HeadLeavesFinal, 16),
         hunt(Mutant::NoOkNeeded, Bounds { ballots: 1, commits: 1, ..TWO_BROKEN }, Violation::Bricked, 5),
+        hunt(Mutant::OwnOkCounts, Bounds { ballots: 1, commits: 1, ..TWO_BROKEN }, Violation::Bricked, 5),
         hunt(Mutant::BlockedChildCounts, Bounds { commits: 1, ..TWO_BROKEN }, Violation::CannotGoOn, 5),
         hunt(
             Mutant::BlockedIsNotSkipped,

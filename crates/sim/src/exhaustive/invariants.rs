@@ -79,3 +79,28 @@ fn nobody_adds_a_ghost(registry: &Registry, state: &State, certified: &BTreeSet<
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use dmls_delivery::testing::Mutant;
+
+    use super::*;
+    use crate::exhaustive::actions::Action;
+    use crate::exhaustive::bounds;
+    use crate::exhaustive::commits::Kind;
+
+    /// No search ends with it: of two finals that are siblings one has not the highest tag, which shows before.
+    #[test]
+    fn two_sides_that_finalize_alone_are_noticed() {
+        let model = Model::new(bounds("two-kick").expect("its name"), Some(Mutant::NaiveFinality));
+        let mut state = model.init().expect("empty servers");
+        for (server, number) in [(0, 1), (0, 2), (1, 1), (1, 2)] {
+            let view = 1 << server;
+            let kind = if number == 1 { Kind::Only(view) } else { Kind::Keep };
+            assert_ne!(all(&model, &state), Err(Violation::FinalFork));
+            let action = Action::Start { server, view, number, submit: Some(kind) };
+            state = model.apply(&state, action).expect("no alarm").expect("it can happen");
+        }
+        assert_eq!(all(&model, &state), Err(Violation::FinalFork));
+    }
+}

@@ -18,11 +18,12 @@
 //!   watermark is what devices follow, and no server decides by it. (`heal` delivers them.)
 //! - *Outbid* ends a ballot that gets no votes and says how high ballots are. A ballot may be left alone anyway, and a server may start one
 //!   with any number that follows its own highest or the highest of all: others below it may have been started and lost.
-//! - *Dead frames* ([`network`]) are those which change nothing any more, now and later; they are taken away.
+//! - *Dead frames* (`network`) are those which change nothing any more, now and later; they are taken away.
 //! - *Queues of devices* and times: no server decides by a queue; `devices` are none here, so that no one is waited for.
 //!
 //! Servers are not exchanged for each other: ties are broken by their numbers. So both orders of tags are tried ([`Bounds::falling`]).
 
+mod actions;
 mod bounds;
 mod commits;
 mod fingerprint;

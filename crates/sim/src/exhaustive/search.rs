@@ -4,10 +4,11 @@ use std::collections::{HashSet, VecDeque};
 
 use dmls_delivery::testing::Mutant;
 
+use super::actions::Action;
 use super::bounds::Bounds;
 use super::heal::heal;
 use super::invariants;
-use super::model::{Action, Model, State};
+use super::model::{Model, State};
 use crate::world::Violation;
 
 /// What a search found.
