@@ -145,6 +145,8 @@ pub(crate) fn repair(world: &mut World) -> Step {
         turn(world, &all)?;
         turn(world, &all)?;
     }
+    // What became final in the last turn is flushed in one more.
+    turn(world, &all)?;
     world.went_on = world.finals.len() > before;
     Ok(())
 }

@@ -440,3 +440,51 @@ fn no_ban() {
     }
     noticed_among(history, &[0, 0, 1], &[0, 1, 2], &[0], Mutant::NoBan, Violation::TooManyChildren);
 }
+
+/// A server that does not yet know again that an epoch is over takes a message there.
+#[test]
+fn recovery_takes_messages() {
+    fn history(it: &mut Script) {
+        it.back_up(0);
+        it.set_online(1, false);
+        it.commit(0, &it.genesis(), 5, &[0, 1, 2], &[]);
+        for _ in 0..3 {
+            it.ballot(0, &[0, 1]);
+            it.listen(&[0, 2]);
+            it.wait(4_000);
+        }
+        it.restore(0);
+        it.post(1);
+        it.talk(&[0, 1]);
+        it.ship(0, 1);
+        it.listen(&[2]);
+    }
+    noticed(
+        history,
+        &[0, 0, 1],
+        &[0, 1, 2],
+        Mutant::RecoveryTakesMessages,
+        Violation::Client(Harm::MessageKeyNeeded),
+    );
+}
+
+/// The friend of a liar says OK before the honest have looked, and nobody may come back.
+#[test]
+fn no_wait_for_members() {
+    fn history(it: &mut Script) {
+        it.close();
+        it.commit(0, &it.genesis(), 5, &[0, 1, 2, 3, 4], &[2, 3, 4]);
+        it.ballot(0, &[0, 1]);
+        it.listen(&[0, 1]);
+        it.ballot(0, &[0, 1]);
+        it.listen(&[2, 3, 4]);
+    }
+    noticed_among(
+        history,
+        &[0, 0, 1, 1, 1],
+        &[0, 1, 2, 3, 4],
+        &[0, 1],
+        Mutant::NoWaitForMembers,
+        Violation::Bricked,
+    );
+}
