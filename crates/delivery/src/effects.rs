@@ -2,6 +2,7 @@
 
 use crate::frame::Frame;
 use crate::ids::ServerId;
+use crate::link::LinkFrame;
 use crate::records::Writes;
 
 /// What follows from an input. Frames may leave only when all that is to be written is on disk.
@@ -10,6 +11,8 @@ use crate::records::Writes;
 pub struct Effects {
     pub(crate) writes: Writes,
     pub(crate) frames: Vec<(ServerId, Frame)>,
+    pub(crate) hops: Vec<(ServerId, LinkFrame)>,
+    pub(crate) arrived: Vec<(ServerId, Vec<u8>)>,
     pub(crate) alarms: Vec<Alarm>,
 }
 
@@ -26,7 +29,8 @@ impl Effects {
     /// it and load it again.
     pub fn persist<E>(self, write: impl FnOnce(&Writes) -> Result<(), E>) -> Result<Sendable, E> {
         write(&self.writes)?;
-        Ok(Sendable { frames: self.frames, alarms: self.alarms })
+        let Self { frames, hops, arrived, alarms, .. } = self;
+        Ok(Sendable { frames, hops, arrived, alarms })
     }
 }
 
@@ -35,6 +39,10 @@ impl Effects {
 pub struct Sendable {
     /// To whom, and what.
     pub frames: Vec<(ServerId, Frame)>,
+    /// To which neighbour, and what.
+    pub hops: Vec<(ServerId, LinkFrame)>,
+    /// Ciphertext that others relayed to us, and with whom that session is.
+    pub arrived: Vec<(ServerId, Vec<u8>)>,
     /// What must not stay unheard.
     pub alarms: Vec<Alarm>,
 }

@@ -24,6 +24,20 @@ record!(Frame { from, incarnation, to, content });
 pub enum Content {
     /// Only who is there.
     Hello,
+    /// Asks for an answer, by whatever way.
+    Probe {
+        /// Names the answer.
+        number: u64,
+        /// Whether who asks has come back from a backup, and is not to be counted on yet.
+        is_recovering: bool,
+    },
+    /// Answers.
+    Probed {
+        /// Of the probe.
+        number: u64,
+        /// Whether who answers has come back from a backup, and is not to be counted on yet.
+        is_recovering: bool,
+    },
     /// Now or never.
     Message {
         /// Of which group.
@@ -52,4 +66,6 @@ variants!(Content {
     2 => Message { group, message },
     3 => Parcel { number, group, parcel },
     4 => Received { number },
+    5 => Probe { number, is_recovering },
+    6 => Probed { number, is_recovering },
 });

@@ -12,6 +12,7 @@ mod effects;
 mod frame;
 mod group;
 mod ids;
+mod link;
 mod message;
 #[cfg_attr(not(feature = "testing"), allow(dead_code, reason = "only simulators set one"))]
 mod mutant;
@@ -27,6 +28,7 @@ pub use effects::{Alarm, Effects, Sendable};
 pub use frame::{Content, Frame};
 pub use group::{Damaged, Refused};
 pub use ids::{Ballot, Device, GroupName, Incarnation, MessageName, Millis, ServerId};
+pub use link::{Announcement, LinkEvent, LinkFrame, Reach};
 pub use message::{Candidate, Digest, Item, Message, Parcel, Testimony, Verdict};
 pub use records::{Kept, Writes};
 pub use server::{Input, Server, Status};

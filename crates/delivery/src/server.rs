@@ -1,16 +1,21 @@
 //! A server: its groups, its outboxes, its devices' queues. One call takes one input and gives what follows from it.
 
+mod agenda;
+mod federation;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use dmls::CommitId;
 
+use self::agenda::Agenda;
 use crate::codec::record;
 use crate::commit::{Body, Commit, Epochs};
 use crate::effects::{Alarm, Effects};
 use crate::frame::{Content, Frame};
 use crate::group::{Damaged, Group, Refused, Turn};
 use crate::ids::{Device, GroupName, Incarnation, MessageName, Millis, ServerId};
+use crate::link::{LinkEvent, Links};
 use crate::message::{Item, Verdict};
 use crate::mutant::Mutant;
 use crate::outbox::{Outboxes, Row};
@@ -20,12 +25,17 @@ use crate::records::{Kept, Only, Writer, key, read};
 const INCARNATION: u8 = b'i';
 const PEER: u8 = b'p';
 const GROUP: u8 = b'g';
+const LIVE_BEFORE: u8 = b'l';
 
 /// What happens to a server.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// A frame of another server.
     Frame(Frame),
+    /// Something happens on a link to a neighbour.
+    Link(LinkEvent),
+    /// It is time: [`Server::next_wake`] said so.
+    Tick,
     /// The link to a peer has room: its outbox may go on.
     Ship(ServerId),
     /// It is time to run a ballot of a group.
@@ -111,6 +121,15 @@ pub struct Server {
     queues: Queues,
     view: BTreeSet<ServerId>,
     online: BTreeSet<Device>,
+    /// Not where the view is given from outside.
+    links: Option<Links>,
+    live_before: Option<BTreeSet<ServerId>>,
+    /// Servers that groups wait for: unknown, or freshly lost.
+    awaited: BTreeSet<ServerId>,
+    /// Servers that we see live ourselves.
+    seen: BTreeSet<ServerId>,
+    agenda: Agenda,
+    shipped: BTreeMap<ServerId, Millis>,
 }
 
 impl Server {
@@ -140,7 +159,15 @@ impl Server {
             queues: Queues::load(kept)?,
             view: BTreeSet::from([me]),
             online: BTreeSet::new(),
+            links: None,
+            live_before: None,
+            awaited: BTreeSet::new(),
+            seen: BTreeSet::new(),
+            agenda: Agenda::default(),
+            shipped: BTreeMap::new(),
         };
+        let live_before = read::<Only, Vec<ServerId>>(kept, &[], LIVE_BEFORE)?.pop();
+        server.live_before = live_before.map(|(_, servers)| servers.into_iter().collect());
         for (name, genesis, mut epochs) in groups {
             let prefix = key(GROUP, &name);
             let group = Group::load(me, genesis, mutant, kept, &prefix, &mut *epochs)?;
@@ -154,6 +181,9 @@ impl Server {
         self.incarnation = Incarnation(self.incarnation.0 + 1);
         let mut effects = Effects::default();
         self.writer(&mut effects).put(INCARNATION, &Only, &self.incarnation);
+        if let Some(links) = &mut self.links {
+            links.set_incarnation(self.incarnation);
+        }
         let names: Vec<_> = self.groups.keys().copied().collect();
         for name in names {
             let _ = self.in_group(&name, now, &mut effects, |group, turn| {
@@ -175,14 +205,15 @@ impl Server {
         let mut effects = Effects::default();
         let (mut epochs, prefix) = (epochs, key(GROUP, &name));
         let group = {
-            let mut turn = turn(&mut *epochs, now, &self.view, &self.online, &prefix, &mut effects);
+            let mut turn =
+                turn(&mut *epochs, now, &self.view, &self.seen, &self.online, &prefix, &mut effects);
             Group::create(self.me, genesis, self.mutant, &mut turn)
         };
         self.groups.insert(name, Entry { group, epochs, prefix });
         effects
     }
 
-    /// Which servers can be reached now.
+    /// Which servers can be reached now, for worlds without links.
     pub fn set_view(&mut self, mut view: BTreeSet<ServerId>) {
         view.insert(self.me);
         self.view = view;
@@ -199,6 +230,8 @@ impl Server {
         let out = &mut effects;
         match input {
             Input::Frame(frame) => self.on_frame(frame, now, out),
+            Input::Link(event) => self.on_link(event, now, out),
+            Input::Tick => self.tick(now, out),
             Input::Ship(peer) => self.ship(peer, out),
             Input::Start(group) => self.in_group(&group, now, out, |group, turn| {
                 group.start(turn);
@@ -238,6 +271,10 @@ impl Server {
 
     fn on_frame(&mut self, frame: Frame, now: Millis, out: &mut Effects) {
         let Frame { from, incarnation, to, content } = frame;
+        if self.links.as_ref().is_some_and(|links| links.reach(from).is_none()) {
+            return;
+        }
+        self.note_heard(from, now, out);
         let peer = self.peers.entry(from).or_insert(Peer { incarnation, received: 0 });
         let is_new = peer.incarnation < incarnation;
         if is_new {
@@ -254,6 +291,17 @@ impl Server {
         }
         match content {
             Content::Hello => {}
+            Content::Probe { number, is_recovering } => {
+                self.note_probe(from, is_recovering, now, out);
+                let is_recovering = self.is_recovering();
+                self.send(from, Content::Probed { number, is_recovering }, out);
+            }
+            Content::Probed { number, is_recovering } => {
+                if let Some(links) = &mut self.links {
+                    links.on_answer(from, number);
+                }
+                self.note_probe(from, is_recovering, now, out);
+            }
             Content::Message { group, message } => {
                 let _ = self.in_group(&group, now, out, |group, turn| {
                     group.handle(from, message, turn);
@@ -274,6 +322,9 @@ impl Server {
             }
             Content::Received { number } => {
                 self.outboxes.acknowledge(from, number, &mut Writer::new(&[], &mut out.writes));
+                if self.links.is_some() && self.has_mail(from) {
+                    self.ship_next(from, now, out);
+                }
             }
         }
     }
@@ -313,7 +364,8 @@ impl Server {
             return Err(Refused::UnknownEpoch);
         };
         let was_recovering = group.is_recovering();
-        let mut turn = turn(&mut **epochs, now, &self.view, &self.online, prefix, out);
+        let start = [&prefix[..], &[0]].concat();
+        let mut turn = turn(&mut **epochs, now, &self.view, &self.seen, &self.online, prefix, out);
         take(group, &mut turn)?;
         group.take_own(&mut turn);
         let is_back = was_recovering && !group.is_recovering();
@@ -336,6 +388,13 @@ impl Server {
         for (to, message) in sends {
             self.send(to, Content::Message { group: *name, message }, out);
         }
+        let written = out
+            .writes
+            .range(start.clone()..)
+            .take_while(|(key, _)| key.starts_with(&start[..start.len() - 1]));
+        let is_news =
+            written.filter_map(|(key, _)| key.get(start.len() - 1)).any(|kind| Group::is_news(*kind));
+        self.note_work(name, is_news, now);
         Ok(())
     }
 
@@ -351,8 +410,7 @@ impl Server {
 
     /// What waits for a device, in order, from the number after the last that it acknowledged. Nothing while the server recovers.
     pub fn queue(&self, device: &Device) -> impl Iterator<Item = (u64, &Item)> {
-        let is_recovering = self.groups.values().any(|entry| entry.group.is_recovering());
-        let waiting = (!is_recovering).then(|| self.queues.waiting(device));
+        let waiting = (!self.is_recovering()).then(|| self.queues.waiting(device));
         waiting.into_iter().flatten().map(|(number, queued)| (number, &queued.item))
     }
 
@@ -422,6 +480,7 @@ fn turn<'a>(
     epochs: &'a mut dyn Epochs,
     now: Millis,
     view: &'a BTreeSet<ServerId>,
+    seen: &'a BTreeSet<ServerId>,
     online: &'a BTreeSet<Device>,
     prefix: &'a [u8],
     effects: &'a mut Effects,
@@ -430,6 +489,7 @@ fn turn<'a>(
         epochs,
         now,
         view,
+        seen,
         online,
         prefix,
         writes: &mut effects.writes,

@@ -782,6 +782,7 @@ fn write(disk: &mut Kept, effects: Effects) -> (Vec<(ServerId, Frame)>, Vec<Alar
 fn brief(content: &Content) -> String {
     let text = match content {
         Content::Hello => "Hello".into(),
+        Content::Probe { .. } | Content::Probed { .. } => "a probe".into(),
         Content::Message { message, .. } => format!("{message:?}"),
         Content::Parcel { parcel, .. } => format!("{parcel:?}"),
         Content::Received { number } => format!("Received {number}"),

@@ -93,7 +93,7 @@ impl Group {
     }
 
     /// Whoever may have flushed without our hearing of it is asked again.
-    pub(super) fn ask_for_flushes(&self, turn: &mut Turn<'_>) {
+    pub(crate) fn ask_for_flushes(&self, turn: &mut Turn<'_>) {
         if self.state.flushed == self.state.finalized || self.mutant == Some(Mutant::FlushNotAskedFor) {
             return;
         }

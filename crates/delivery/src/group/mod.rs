@@ -4,11 +4,13 @@ mod ballots;
 mod clients;
 mod finality;
 mod learning;
+mod left_out;
 mod recovery;
 mod state;
 mod verdicts;
 mod votes;
 mod walk;
+mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +20,7 @@ use self::ballots::Running;
 pub use self::clients::Refused;
 pub use self::state::Damaged;
 use self::state::State;
+pub(crate) use self::work::Work;
 use crate::commit::{Commit, Epochs};
 use crate::ids::{Device, Millis, ServerId};
 use crate::message::{Item, Message, Parcel};
@@ -30,6 +33,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) now: Millis,
     /// The servers that can be reached, ourselves included.
     pub(crate) view: &'a BTreeSet<ServerId>,
+    /// Other servers that we see live by our own probes. None where the view is given from outside.
+    pub(crate) seen: &'a BTreeSet<ServerId>,
     /// The devices of ours that are connected.
     pub(crate) online: &'a BTreeSet<Device>,
     /// The prefix of the group's records.
@@ -64,6 +69,8 @@ pub(crate) struct Group {
     parked: BTreeMap<ServerId, Message>,
     /// When commits arrived here, since we were started.
     arrived: BTreeMap<CommitId, Millis>,
+    /// Since when ballots leave out a server that we see live and that says nothing in this group.
+    missed: BTreeMap<ServerId, Millis>,
     /// Who has told us what it knows, while we recover.
     answered: BTreeSet<ServerId>,
     /// Who had to vote for the last final commit (of use to a mutant only).
@@ -101,6 +108,7 @@ impl Group {
             running: None,
             parked: BTreeMap::new(),
             arrived: BTreeMap::new(),
+            missed: BTreeMap::new(),
             answered: BTreeSet::new(),
             required_last: BTreeSet::new(),
         }
@@ -138,6 +146,7 @@ impl Group {
 
     /// Takes a message of another server, or of our own.
     pub(crate) fn handle(&mut self, from: ServerId, message: Message, turn: &mut Turn<'_>) {
+        self.missed.remove(&from);
         let missing: Vec<_> =
             message.commits().into_iter().filter(|id| !self.has_body(id)).cloned().collect();
         if !missing.is_empty() {
@@ -146,7 +155,8 @@ impl Group {
             return turn.send(from, Message::Fetch { commits: missing, above });
         }
         match message {
-            Message::Prepare { ballot } => self.on_prepare(from, ballot, turn),
+            Message::Prepare { ballot, view } => self.on_prepare(from, ballot, &view, turn),
+            Message::LeftOut { ballot, .. } => self.on_left_out(ballot),
             Message::Promise { ballot, digest } => self.on_promise(from, ballot, &digest, turn),
             Message::Outbid { ballot, promised } => self.on_outbid(ballot, promised),
             Message::Accept { ballot, commit, digest } => {
