@@ -22,6 +22,12 @@ pub struct Effects {
 pub enum Alarm {
     /// Somebody calls a commit final that does not follow from what is final here. The group has split for good, or somebody lies.
     FinalFork(dmls::CommitId),
+    /// Operators signed two records of this number: the federation has two rosters, or somebody lies. Ours stays as it is.
+    RosterFork(u64),
+    /// Of a federation of two each server has retired the other. They have split for ever.
+    RosterSplit,
+    /// The others have retired this server. It takes part in nothing any more.
+    Retired,
 }
 
 impl Effects {

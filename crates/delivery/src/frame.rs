@@ -3,6 +3,7 @@
 use crate::codec::{record, variants};
 use crate::ids::{GroupName, Incarnation, ServerId};
 use crate::message::{Message, Parcel};
+use crate::roster::{Record, RosterHash};
 
 /// A frame. The pipe says who sent it; what is for an older incarnation, or from one, is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,17 @@ pub struct Frame {
 
 record!(Frame { from, incarnation, to, content });
 
+/// The last record of a roster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Its number; the founders are 0.
+    pub number: u64,
+    /// The name of the roster that it makes.
+    pub hash: RosterHash,
+}
+
+record!(Position { number, hash });
+
 /// What is in a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
@@ -30,6 +42,8 @@ pub enum Content {
         number: u64,
         /// Whether who asks has come back from a backup, and is not to be counted on yet.
         is_recovering: bool,
+        /// How far the roster of who asks goes.
+        roster: Position,
     },
     /// Answers.
     Probed {
@@ -37,6 +51,11 @@ pub enum Content {
         number: u64,
         /// Whether who answers has come back from a backup, and is not to be counted on yet.
         is_recovering: bool,
+    },
+    /// Of the roster, in order. They prove themselves.
+    Records {
+        /// Those.
+        records: Vec<Record>,
     },
     /// Now or never.
     Message {
@@ -66,6 +85,7 @@ variants!(Content {
     2 => Message { group, message },
     3 => Parcel { number, group, parcel },
     4 => Received { number },
-    5 => Probe { number, is_recovering },
+    5 => Probe { number, is_recovering, roster },
     6 => Probed { number, is_recovering },
+    7 => Records { records },
 });

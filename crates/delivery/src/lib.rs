@@ -19,16 +19,18 @@ mod mutant;
 mod outbox;
 mod queue;
 mod records;
+mod roster;
 mod server;
 #[cfg(feature = "testing")]
 pub mod testing;
 
 pub use commit::{Body, Commit, Epochs, Invalid};
 pub use effects::{Alarm, Effects, Sendable};
-pub use frame::{Content, Frame};
+pub use frame::{Content, Frame, Position};
 pub use group::{Damaged, Refused};
 pub use ids::{Ballot, Device, GroupName, Incarnation, MessageName, Millis, ServerId};
 pub use link::{Announcement, LinkEvent, LinkFrame, Reach};
 pub use message::{Candidate, Digest, Item, Message, Parcel, Testimony, Verdict};
 pub use records::{Kept, Writes};
+pub use roster::{Approval, BadRecord, Change, Operator, Record, Roster, RosterHash};
 pub use server::{Input, Server, Status};

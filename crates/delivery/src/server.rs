@@ -2,6 +2,7 @@
 
 mod agenda;
 mod federation;
+mod membership;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -21,11 +22,14 @@ use crate::mutant::Mutant;
 use crate::outbox::{Outboxes, Row};
 use crate::queue::{Queued, Queues};
 use crate::records::{Kept, Only, Writer, key, read};
+use crate::roster::{Record, Roster};
 
 const INCARNATION: u8 = b'i';
 const PEER: u8 = b'p';
 const GROUP: u8 = b'g';
 const LIVE_BEFORE: u8 = b'l';
+const RECORD: u8 = b'r';
+const HEARD: u8 = b'h';
 
 /// What happens to a server.
 #[derive(Clone, Debug)]
@@ -128,6 +132,14 @@ pub struct Server {
     awaited: BTreeSet<ServerId>,
     /// Servers that we see live ourselves.
     seen: BTreeSet<ServerId>,
+    /// Not where the view is given from outside.
+    roster: Option<Roster>,
+    /// What was kept of it.
+    chain: Vec<Record>,
+    /// When servers were heard last, roughly.
+    heard: BTreeMap<ServerId, Millis>,
+    /// Of which numbers a second record was told.
+    forks: BTreeSet<u64>,
     agenda: Agenda,
     shipped: BTreeMap<ServerId, Millis>,
 }
@@ -163,6 +175,10 @@ impl Server {
             live_before: None,
             awaited: BTreeSet::new(),
             seen: BTreeSet::new(),
+            roster: None,
+            chain: read::<u64, Record>(kept, &[], RECORD)?.into_iter().map(|(_, record)| record).collect(),
+            heard: read(kept, &[], HEARD)?.into_iter().collect(),
+            forks: BTreeSet::new(),
             agenda: Agenda::default(),
             shipped: BTreeMap::new(),
         };
@@ -271,17 +287,27 @@ impl Server {
 
     fn on_frame(&mut self, frame: Frame, now: Millis, out: &mut Effects) {
         let Frame { from, incarnation, to, content } = frame;
-        if self.links.as_ref().is_some_and(|links| links.reach(from).is_none()) {
-            return;
+        if let Content::Records { records } = content {
+            return self.on_records(&records, now, out);
         }
-        self.note_heard(from, now, out);
+        if !self.belongs(from) {
+            return self.on_stranger(from, &content, out);
+        }
+        if let Content::Probe { roster, .. } = content {
+            // Also to an older incarnation: it may be one that was retired and does not know that it joined again.
+            self.on_position(from, roster, out);
+        }
         let peer = self.peers.entry(from).or_insert(Peer { incarnation, received: 0 });
         let is_new = peer.incarnation < incarnation;
         if is_new {
             *peer = Peer { incarnation, received: 0 };
             Writer::new(&[], &mut out.writes).put(PEER, &from, peer);
         }
+        let is_current = incarnation == peer.incarnation;
         let is_old = incarnation < peer.incarnation || to < self.incarnation;
+        if is_current {
+            self.note_heard(from, now, out);
+        }
         if is_old && self.mutant != Some(Mutant::OldIncarnation) {
             // It does not know that we, or it, came back.
             if to < self.incarnation {
@@ -290,8 +316,8 @@ impl Server {
             return;
         }
         match content {
-            Content::Hello => {}
-            Content::Probe { number, is_recovering } => {
+            Content::Hello | Content::Records { .. } => {}
+            Content::Probe { number, is_recovering, .. } => {
                 self.note_probe(from, is_recovering, now, out);
                 let is_recovering = self.is_recovering();
                 self.send(from, Content::Probed { number, is_recovering }, out);
@@ -363,6 +389,9 @@ impl Server {
         let Some(Entry { group, epochs, prefix }) = self.groups.get_mut(name) else {
             return Err(Refused::UnknownEpoch);
         };
+        if self.roster.as_ref().is_some_and(|roster| roster.retired().contains(&self.me)) {
+            return Err(Refused::Retired);
+        }
         let was_recovering = group.is_recovering();
         let start = [&prefix[..], &[0]].concat();
         let mut turn = turn(&mut **epochs, now, &self.view, &self.seen, &self.online, prefix, out);
@@ -378,7 +407,10 @@ impl Server {
         if is_back {
             self.queues.clear(name, &mut writer);
         }
-        for (peer, parcel) in outbox {
+        let retired = self.roster.as_ref().map(Roster::retired);
+        for (peer, parcel) in
+            outbox.into_iter().filter(|(peer, _)| retired.is_none_or(|all| !all.contains(peer)))
+        {
             self.outboxes.push(peer, Row { group: *name, parcel }, &mut writer);
         }
         for (device, item) in queue {

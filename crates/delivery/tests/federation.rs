@@ -4,11 +4,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dmls::CommitId;
+use dmls::crypto::SignatureKeyPair;
+use dmls::{CipherSuite, CommitId, Provider, Suite};
 use dmls_delivery::{
-    Ballot, Body, Commit, Content, Device, Effects, Epochs, Frame, GroupName, Incarnation, Input, Invalid,
-    Item, Kept, LinkEvent, LinkFrame, Message, Millis, Server, ServerId, Verdict,
+    Alarm, BadRecord, Ballot, Body, Change, Commit, Content, Device, Effects, Epochs, Frame, GroupName,
+    Incarnation, Input, Invalid, Item, Kept, LinkEvent, LinkFrame, Message, Millis, Operator, Record,
+    Refused, Roster, Server, ServerId, Verdict,
 };
+use rand_chacha::ChaCha8Rng;
+use rand_core::SeedableRng;
 
 const GROUP: GroupName = GroupName([1; 32]);
 
@@ -51,6 +55,24 @@ fn commit(name: &[u8], servers: u32) -> Commit {
     }
 }
 
+fn suite() -> Suite {
+    Provider::all()[0].suite(CipherSuite::X25519_AES128).unwrap()
+}
+
+fn key(number: u32, is_recovery: bool) -> SignatureKeyPair {
+    let mut rng = ChaCha8Rng::seed_from_u64(u64::from(number) * 2 + u64::from(is_recovery));
+    SignatureKeyPair::generate(&suite(), &mut rng).unwrap()
+}
+
+fn operator(number: u32) -> Operator {
+    let public = |is_recovery| key(number, is_recovery).public().clone();
+    Operator { id: ServerId(number), address: Vec::new(), key: public(false), recovery: public(true) }
+}
+
+fn roster(count: u32) -> Roster {
+    Roster::found(suite(), (0..count).map(operator).collect()).unwrap()
+}
+
 struct Federation {
     count: u32,
     now: Millis,
@@ -60,7 +82,7 @@ struct Federation {
     links: BTreeSet<(u32, u32)>,
     wire: Vec<(u32, u32, Sent)>,
     ballots: usize,
-    finals: BTreeSet<CommitId>,
+    alarms: Vec<(u32, Alarm)>,
 }
 
 enum Sent {
@@ -78,7 +100,7 @@ impl Federation {
             links: BTreeSet::new(),
             wire: Vec::new(),
             ballots: 0,
-            finals: BTreeSet::new(),
+            alarms: Vec::new(),
         };
         for me in 0..count {
             let mut server = Server::load(ServerId(me), &Kept::new(), Vec::new()).unwrap();
@@ -92,8 +114,7 @@ impl Federation {
     }
 
     fn connect(&mut self, me: u32, mut server: Server) {
-        let roster = (0..self.count).map(ServerId).collect();
-        let effects = server.connect(&roster, self.now);
+        let effects = server.connect(roster(self.count), self.now).unwrap();
         self.servers.insert(me, server);
         self.settle(me, effects);
     }
@@ -140,16 +161,13 @@ impl Federation {
                 Ok::<_, ()>(())
             })
             .unwrap();
-        assert!(sendable.alarms.is_empty());
+        self.alarms.extend(sendable.alarms.into_iter().map(|alarm| (me, alarm)));
         self.wire.extend(sendable.hops.into_iter().map(|(to, frame)| (me, to.0, Sent::Hop(frame))));
         for (to, frame) in sendable.frames {
             let is_ballot =
                 matches!(&frame.content, Content::Message { message: Message::Prepare { .. }, .. });
             self.ballots += usize::from(is_ballot);
             self.wire.push((me, to.0, Sent::Frame(frame)));
-        }
-        if let Some(status) = self.servers.get(&me).and_then(|server| server.group(&GROUP)) {
-            self.finals.insert(status.finalized().clone());
         }
     }
 
@@ -178,6 +196,10 @@ impl Federation {
     }
 
     fn passes(&self, from: u32, to: u32) -> bool {
+        // The session with a neighbour carries answers to whoever does not belong, too.
+        if self.links.contains(&(from, to)) {
+            return true;
+        }
         let path = self.servers.get(&from).and_then(|server| server.route(ServerId(to), self.now));
         path.is_some_and(|path| path.windows(2).all(|pair| self.links.contains(&(pair[0].0, pair[1].0))))
     }
@@ -207,6 +229,25 @@ impl Federation {
 
     fn finalized(&self, me: u32) -> CommitId {
         self.servers[&me].group(&GROUP).unwrap().finalized().clone()
+    }
+
+    /// The operators' signatures on what comes next at a server.
+    fn sign(&self, at: u32, change: Change, by: &[u32]) -> Record {
+        let mut record = self.servers[&at].roster().unwrap().propose(change);
+        for number in by {
+            record.approve(&suite(), ServerId(*number), key(*number, false).private(), false).unwrap();
+        }
+        record
+    }
+
+    fn adopt(&mut self, at: u32, record: &Record) -> Result<(), BadRecord> {
+        let effects = self.servers.get_mut(&at).unwrap().adopt(record, self.now)?;
+        self.settle(at, effects);
+        Ok(())
+    }
+
+    fn ids(&self, at: u32) -> Vec<u32> {
+        self.servers[&at].roster().unwrap().members().map(|operator| operator.id.0).collect()
     }
 
     fn crash(&mut self, me: u32) {
@@ -339,7 +380,7 @@ fn a_ballot_that_leaves_out_who_is_there_gets_no_promise_but_not_for_ever() {
     for speaks in [false, true] {
         let mut server = Server::load(ServerId(1), &Kept::new(), Vec::new()).unwrap();
         let _ = server.create(GROUP, commit(&[0, 255], 3), Box::new(Plain(3)), Millis(0));
-        let _ = server.connect(&(0..3).map(ServerId).collect(), Millis(0));
+        let _ = server.connect(roster(3), Millis(0)).unwrap();
         // Nobody is seen: there is nothing to insist on.
         assert!(is_promise(&ask(&mut server, 0, 0, prepare(1, &[0, 1]))));
         let mut number = 1;
@@ -356,4 +397,120 @@ fn a_ballot_that_leaves_out_who_is_there_gets_no_promise_but_not_for_ever() {
         }
         assert!(is_promise(&ask(&mut server, 60_000, 0, prepare(number + 1, &[0, 1, 2]))));
     }
+}
+
+fn retire(number: u32) -> Change {
+    Change::Retire { server: ServerId(number) }
+}
+
+#[test]
+fn a_retired_server_is_not_needed_and_not_heard_and_may_come_back() {
+    let mut all = Federation::new(3);
+    all.link_all();
+    all.run(2_000);
+    all.submit(0, 1);
+    all.run(8_000);
+    all.crash(2);
+    all.run(8_000);
+    all.submit(0, 5);
+    all.run(60_000);
+    let id = CommitId::from(vec![5, 0]);
+    assert_eq!((all.head(1), all.finalized(1) == id), (id.clone(), false), "2 must vote");
+    assert!(all.servers[&0].has_mail(ServerId(2)));
+    let record = all.sign(0, retire(2), &[0, 1]);
+    all.adopt(0, &record).unwrap();
+    assert!(!all.servers[&0].has_mail(ServerId(2)), "its outbox is refused");
+    all.run(70_000);
+    for me in [0, 1] {
+        // The other one heard of it by itself; finality and flush go on.
+        assert_eq!(all.ids(me), [0, 1]);
+        let status = all.servers[&me].group(&GROUP).unwrap();
+        assert_eq!((status.finalized(), status.flushed()), (&id, &id));
+        assert!(!all.servers[&me].has_mail(ServerId(2)));
+    }
+    // It comes back from its sleep, with its old disk, and is told.
+    all.boot(2);
+    all.run(20_000);
+    assert_eq!(all.alarms, [(2, Alarm::Retired)]);
+    assert_ne!(all.finalized(2), id);
+    let parent = all.head(2);
+    let body = Body { parent, bundle: vec![9, 2] };
+    let submit = Input::Submit { group: GROUP, device: device(2), body };
+    let now = all.now;
+    assert_eq!(all.servers.get_mut(&2).unwrap().handle(submit, now).err(), Some(Refused::Retired));
+    // A restart remembers who belongs.
+    all.crash(1);
+    all.boot(1);
+    assert_eq!(all.ids(1), [0, 1]);
+    // It joins again: what its old incarnation says does not count, as a new one it learns all.
+    let record = all.sign(0, Change::Join { operator: operator(2) }, &[0, 1]);
+    all.adopt(0, &record).unwrap();
+    all.run(5_000);
+    all.link_all();
+    all.run(20_000);
+    assert_eq!((all.ids(1), all.ids(2)), (vec![0, 1, 2], vec![0, 1, 2]));
+    assert_ne!(all.finalized(2), id);
+    assert!(!all.servers[&0].view().contains(&ServerId(2)), "old incarnations are not counted on");
+    let now = all.now;
+    let effects = all.servers.get_mut(&2).unwrap().restore(now);
+    all.settle(2, effects);
+    all.run(60_000);
+    assert_eq!(all.finalized(2), id);
+    all.submit(2, 8);
+    all.run(30_000);
+    (0..3).for_each(|me| assert_eq!(all.finalized(me), CommitId::from(vec![8, 2]), "server {me}"));
+}
+
+#[test]
+fn of_two_one_is_retired_after_30_days_of_silence_and_both_is_a_split() {
+    let mut all = Federation::new(2);
+    all.link_all();
+    all.run(3_000);
+    all.link(0, 1, false);
+    const DAYS_29: u64 = 29 * 24 * 3_600_000;
+    let (zero, one) = (all.sign(0, retire(0), &[1]), all.sign(0, retire(1), &[0]));
+    all.now = all.now.after(DAYS_29);
+    // Time goes on over a restart.
+    all.crash(0);
+    all.boot(0);
+    all.link(0, 1, false);
+    assert_eq!(all.adopt(0, &one), Err(BadRecord::NotSilent));
+    all.now = all.now.after(2 * 24 * 3_600_000);
+    all.adopt(0, &one).unwrap();
+    all.adopt(1, &zero).unwrap();
+    assert_eq!((all.ids(0), all.ids(1)), (vec![0], vec![1]));
+    assert!(all.alarms.is_empty());
+    all.link(0, 1, true);
+    all.run(10_000);
+    // Nobody knows of the other any more: the operators bring the records together.
+    for (at, record) in [(0, &zero), (1, &one)] {
+        let frame = Frame {
+            from: ServerId(1 - at),
+            incarnation: Incarnation(0),
+            to: Incarnation(0),
+            content: Content::Records { records: vec![record.clone()] },
+        };
+        all.input(at, Input::Frame(frame.clone()));
+        all.input(at, Input::Frame(frame));
+    }
+    assert_eq!(all.alarms, [(0, Alarm::RosterSplit), (1, Alarm::RosterSplit)]);
+    assert_eq!((all.ids(0), all.ids(1)), (vec![0], vec![1]));
+}
+
+#[test]
+fn two_chains_are_an_alarm_by_themselves() {
+    let mut all = Federation::new(4);
+    all.link_all();
+    all.run(2_000);
+    let join = |number| Change::Join { operator: operator(number) };
+    let (one, other) = (all.sign(0, join(7), &[0, 1, 2]), all.sign(0, join(8), &[1, 2, 3]));
+    (0..4).for_each(|me| (0..me).for_each(|other| all.link(me, other, false)));
+    all.adopt(0, &one).unwrap();
+    all.adopt(1, &other).unwrap();
+    all.link(0, 1, true);
+    all.run(5_000);
+    let mut alarms = all.alarms.clone();
+    alarms.sort_by_key(|(me, _)| *me);
+    assert_eq!(alarms, [(0, Alarm::RosterFork(1)), (1, Alarm::RosterFork(1))]);
+    assert_eq!((all.ids(0), all.ids(1)), (vec![0, 1, 2, 3, 7], vec![0, 1, 2, 3, 8]));
 }

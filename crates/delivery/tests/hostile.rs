@@ -4,12 +4,13 @@
 
 use std::collections::BTreeSet;
 
-use dmls::CommitId;
 use dmls::codec::{Decode, Encode};
+use dmls::crypto::SignaturePublicKey;
+use dmls::{CipherSuite, CommitId, Provider};
 use dmls_delivery::{
-    Announcement, Ballot, Body, Candidate, Commit, Content, Device, Digest, Effects, Epochs, Frame,
-    GroupName, Incarnation, Input, Invalid, Kept, LinkEvent, LinkFrame, Message, MessageName, Millis, Parcel,
-    Server, ServerId, Testimony, Verdict,
+    Announcement, Approval, Ballot, Body, Candidate, Change, Commit, Content, Device, Digest, Effects,
+    Epochs, Frame, GroupName, Incarnation, Input, Invalid, Kept, LinkEvent, LinkFrame, Message, MessageName,
+    Millis, Operator, Parcel, Position, Record, Roster, RosterHash, Server, ServerId, Testimony, Verdict,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
@@ -75,6 +76,14 @@ fn write(kept: &mut Kept, effects: Effects) -> usize {
     frames.len()
 }
 
+/// Nobody can sign for them.
+fn founders() -> Roster {
+    let suite = Provider::all()[0].suite(CipherSuite::X25519_AES128).unwrap();
+    let key = || SignaturePublicKey::from(vec![9; 32]);
+    let founder = |id| Operator { id: ServerId(id), address: Vec::new(), key: key(), recovery: key() };
+    Roster::found(suite, (0..4).map(founder).collect()).unwrap()
+}
+
 struct Maker(ChaCha8Rng);
 
 impl Maker {
@@ -134,9 +143,14 @@ impl Maker {
 
     fn frame(&mut self) -> Frame {
         let from = ServerId(self.below(5) as u32);
-        let content = match self.below(10) {
+        let content = match self.below(11) {
+            10 => Content::Records { records: vec![self.record()] },
             0 => Content::Hello,
-            8 => Content::Probe { number: self.below(9), is_recovering: self.below(2) == 0 },
+            8 => Content::Probe {
+                number: self.below(9),
+                is_recovering: self.below(2) == 0,
+                roster: self.position(),
+            },
             9 => Content::Probed { number: self.below(9), is_recovering: self.below(2) == 0 },
             1 => Content::Received { number: self.below(9) },
             2 | 3 => {
@@ -152,6 +166,21 @@ impl Maker {
             _ => Content::Message { group: GROUP, message: self.message(from) },
         };
         Frame { from, incarnation: Incarnation(self.below(2)), to: Incarnation(self.below(2)), content }
+    }
+
+    fn position(&mut self) -> Position {
+        Position { number: self.below(3), hash: RosterHash([self.below(2) as u8; 32]) }
+    }
+
+    fn record(&mut self) -> Record {
+        let change = Change::Retire { server: ServerId(self.below(5) as u32) };
+        let (_, previous) = founders().position();
+        let mut record = Record { number: self.below(3), previous, change, approvals: Vec::new() };
+        for _ in 0..self.below(4) {
+            let (by, signature) = (ServerId(self.below(5) as u32), vec![1; 64].into());
+            record.approvals.push(Approval { by, is_recovery: self.below(2) == 0, signature });
+        }
+        record
     }
 
     fn link_frame(&mut self) -> LinkFrame {
@@ -205,7 +234,7 @@ fn nothing_panics_and_what_is_kept_is_what_the_server_is() {
         match world % 2 {
             0 => server.set_view(roster),
             _ => {
-                write(&mut kept, server.connect(&roster, Millis(0)));
+                write(&mut kept, server.connect(founders(), Millis(0)).unwrap());
             }
         }
         let mut frames = 0;

@@ -57,7 +57,7 @@ impl Group {
     }
 
     /// Rule 8: the keys of an epoch are released when each of its servers has flushed a later final.
-    fn raise_watermark(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn raise_watermark(&mut self, turn: &mut Turn<'_>) {
         let epochs = self.unflushed();
         let flushed = match self.mutant {
             Some(Mutant::NoFlush) => epochs.len() - 1,
@@ -83,7 +83,7 @@ impl Group {
     }
 
     fn is_flushed(&self, epoch: &CommitId) -> bool {
-        self.servers(epoch).iter().all(|server| self.has_flushed(*server, epoch))
+        self.servers(epoch).difference(&self.retired).all(|server| self.has_flushed(*server, epoch))
     }
 
     /// Whether a server said that nothing of an epoch comes from it any more.
@@ -99,7 +99,11 @@ impl Group {
         }
         let mut silent = BTreeSet::new();
         for epoch in self.unflushed().iter().filter(|epoch| **epoch != self.state.finalized) {
-            silent.extend(self.servers(epoch).iter().filter(|server| !self.has_flushed(**server, epoch)));
+            silent.extend(
+                self.servers(epoch)
+                    .difference(&self.retired)
+                    .filter(|server| !self.has_flushed(**server, epoch)),
+            );
         }
         silent.remove(&self.state.me);
         silent.into_iter().for_each(|server| turn.send(server, Message::AskFlush));

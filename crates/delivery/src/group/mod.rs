@@ -69,6 +69,8 @@ pub(crate) struct Group {
     parked: BTreeMap<ServerId, Message>,
     /// When commits arrived here, since we were started.
     arrived: BTreeMap<CommitId, Millis>,
+    /// Servers that are gone for good: nothing of them is required.
+    retired: BTreeSet<ServerId>,
     /// Since when ballots leave out a server that we see live and that says nothing in this group.
     missed: BTreeMap<ServerId, Millis>,
     /// Who has told us what it knows, while we recover.
@@ -108,6 +110,7 @@ impl Group {
             running: None,
             parked: BTreeMap::new(),
             arrived: BTreeMap::new(),
+            retired: BTreeSet::new(),
             missed: BTreeMap::new(),
             answered: BTreeSet::new(),
             required_last: BTreeSet::new(),
@@ -195,6 +198,13 @@ impl Group {
             }
         }
         true
+    }
+
+    /// Who is gone for good now. What waited for it only goes on.
+    pub(crate) fn set_retired(&mut self, retired: BTreeSet<ServerId>, turn: &mut Turn<'_>) {
+        self.retired = retired;
+        self.raise_watermark(turn);
+        self.go_on_recovering(turn);
     }
 
     fn has_body(&self, id: &CommitId) -> bool {

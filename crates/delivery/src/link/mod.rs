@@ -38,7 +38,7 @@ const WAIT_OF_FEW: u64 = 30_000;
 /// What happens on links.
 #[derive(Clone, Debug)]
 pub enum LinkEvent {
-    /// There is a session with a neighbour.
+    /// There is a session with a neighbour. Of who is not in the roster this means nothing: once it has joined, it is said again.
     Up(ServerId),
     /// There is none any more.
     Down(ServerId),
@@ -144,12 +144,13 @@ impl Links {
         self.peers.get(&peer).map(|peer| peer.reach)
     }
 
-    /// The way to a peer, both ends included.
+    /// The way to a peer, both ends included. A neighbour that does not list us may have something to tell all the same.
     pub(crate) fn route(&self, to: ServerId, now: Millis) -> Option<Vec<ServerId>> {
         let suspects = &self.peers.get(&to)?.suspects;
         let listed = self.listed(now);
         let path = shortest(&listed, self.me, to, suspects)
-            .or_else(|| shortest(&listed, self.me, to, &BTreeSet::new()))?;
+            .or_else(|| shortest(&listed, self.me, to, &BTreeSet::new()))
+            .or_else(|| self.is_neighbour(to).then(|| vec![self.me, to]))?;
         (path.len() <= LONGEST_PATH).then_some(path)
     }
 

@@ -6,11 +6,12 @@ use dmls::crypto::HashAlgorithm;
 
 use super::{LIVE_BEFORE, Server};
 use crate::effects::Effects;
-use crate::frame::Content;
+use crate::frame::{Content, Position};
 use crate::group::Work;
 use crate::ids::{GroupName, Millis, ServerId};
 use crate::link::{LinkEvent, LinkOutput, Links, Reach};
 use crate::records::{Only, Writer};
+use crate::roster::{BadRecord, Roster};
 
 /// A row of an outbox whose receipt does not come goes out again after this.
 const SHIP_AGAIN: u64 = 1_000;
@@ -22,13 +23,20 @@ const WAIT: u64 = 250;
 impl Server {
     /// Begins to look for the servers of the roster. From now on [`Server::set_view`] is not needed: the server computes whom it reaches from
     /// [`Input::Link`](super::Input::Link), from frames and from [`Input::Tick`](super::Input::Tick), and starts ballots itself.
-    pub fn connect(&mut self, roster: &BTreeSet<ServerId>, now: Millis) -> Effects {
+    ///
+    /// The roster is that of the founders; records that were kept stand on it, or it is refused.
+    pub fn connect(&mut self, mut roster: Roster, now: Millis) -> Result<Effects, BadRecord> {
+        self.chain.iter().try_for_each(|record| roster.take(record).map(|_| ()))?;
         let mut effects = Effects::default();
-        self.links = Some(Links::new(self.me, self.incarnation, roster, self.live_before.clone(), now));
+        let links = Links::new(self.me, self.incarnation, &roster.ids(), self.live_before.clone(), now);
+        self.links = Some(links);
+        self.roster = Some(roster);
+        self.tell_groups_who_is_retired(now, &mut effects);
         let names: Vec<_> = self.groups.keys().copied().collect();
         names.into_iter().for_each(|name| self.note_work(&name, true, now));
+        self.note_silence_from(now, &mut effects);
         self.after_links(now, &mut effects);
-        effects
+        Ok(effects)
     }
 
     /// When [`Input::Tick`](super::Input::Tick) has something to do, at the latest. Nothing is missed by coming later, or more often.
@@ -79,9 +87,10 @@ impl Server {
         let LinkOutput { hops, probes, arrived } = output;
         out.hops.extend(hops);
         out.arrived.extend(arrived);
-        let is_recovering = self.is_recovering();
+        let Some((number, hash)) = self.roster.as_ref().map(Roster::position) else { return };
+        let (is_recovering, roster) = (self.is_recovering(), Position { number, hash });
         for (peer, number) in probes {
-            self.send(peer, Content::Probe { number, is_recovering }, out);
+            self.send(peer, Content::Probe { number, is_recovering, roster }, out);
         }
     }
 
@@ -93,6 +102,7 @@ impl Server {
     pub(super) fn note_heard(&mut self, from: ServerId, now: Millis, out: &mut Effects) {
         let Some(links) = &mut self.links else { return };
         links.on_heard(from, now);
+        self.note_hour_of(from, now, out);
         self.after_links(now, out);
     }
 
@@ -103,7 +113,7 @@ impl Server {
     }
 
     /// The view follows the links, and what a restart needs to know of it is written.
-    fn after_links(&mut self, now: Millis, out: &mut Effects) {
+    pub(super) fn after_links(&mut self, now: Millis, out: &mut Effects) {
         let Some(links) = &self.links else { return };
         let (view, live_before) = (links.view(), links.live_before());
         if self.live_before.as_ref() != Some(live_before) {
