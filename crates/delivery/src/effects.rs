@@ -2,6 +2,7 @@
 
 use crate::frame::Frame;
 use crate::ids::ServerId;
+use crate::link::LinkFrame;
 use crate::records::Writes;
 
 /// What follows from an input. Frames may leave only when all that is to be written is on disk.
@@ -10,6 +11,8 @@ use crate::records::Writes;
 pub struct Effects {
     pub(crate) writes: Writes,
     pub(crate) frames: Vec<(ServerId, Frame)>,
+    pub(crate) hops: Vec<(ServerId, LinkFrame)>,
+    pub(crate) arrived: Vec<(ServerId, Vec<u8>)>,
     pub(crate) alarms: Vec<Alarm>,
 }
 
@@ -21,6 +24,12 @@ pub enum Alarm {
     FinalFork(dmls::CommitId),
     /// The trees of a group can't be read, so the server takes no part in it.
     Damaged(crate::ids::GroupName),
+    /// Operators signed two records of this number: the federation has two rosters, or somebody lies. Ours stays as it is.
+    RosterFork(u64),
+    /// Of a federation of two each server has retired the other. They have split for ever.
+    RosterSplit,
+    /// The others have retired this server. It takes part in nothing any more.
+    Retired,
 }
 
 impl Effects {
@@ -28,7 +37,8 @@ impl Effects {
     /// it and load it again.
     pub fn persist<E>(self, write: impl FnOnce(&Writes) -> Result<(), E>) -> Result<Sendable, E> {
         write(&self.writes)?;
-        Ok(Sendable { frames: self.frames, alarms: self.alarms })
+        let Self { frames, hops, arrived, alarms, .. } = self;
+        Ok(Sendable { frames, hops, arrived, alarms })
     }
 }
 
@@ -37,6 +47,10 @@ impl Effects {
 pub struct Sendable {
     /// To whom, and what.
     pub frames: Vec<(ServerId, Frame)>,
+    /// To which neighbour, and what.
+    pub hops: Vec<(ServerId, LinkFrame)>,
+    /// Ciphertext that others relayed to us, and with whom that session is.
+    pub arrived: Vec<(ServerId, Vec<u8>)>,
     /// What must not stay unheard.
     pub alarms: Vec<Alarm>,
 }

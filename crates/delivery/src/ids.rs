@@ -71,3 +71,15 @@ impl Millis {
         Self(self.0.saturating_add(milliseconds))
     }
 }
+
+impl dmls::codec::Encode for Millis {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.0.encode(out);
+    }
+}
+
+impl dmls::codec::Decode for Millis {
+    fn decode(r: &mut dmls::codec::Reader<'_>) -> Result<Self, dmls::codec::DecodeError> {
+        u64::decode(r).map(Self)
+    }
+}

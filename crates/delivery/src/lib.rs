@@ -14,12 +14,14 @@ mod epochs;
 mod frame;
 mod group;
 mod ids;
+mod link;
 mod message;
 #[cfg_attr(not(feature = "testing"), allow(dead_code, reason = "only simulators set one"))]
 mod mutant;
 mod outbox;
 mod queue;
 mod records;
+mod roster;
 mod server;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -30,9 +32,11 @@ pub use epochs::{
     GroupEpochs, Home, HomeRule, Invalid, Part, RULES, Records, ServerKeys, Unfit, decode_bundle,
     encode_bundle,
 };
-pub use frame::{Content, Frame};
+pub use frame::{Content, Frame, Position};
 pub use group::{Damaged, Refused};
 pub use ids::{Ballot, Device, GroupName, Incarnation, MessageName, Millis, ServerId};
+pub use link::{Announcement, LinkEvent, LinkFrame, Reach};
 pub use message::{Candidate, Digest, Item, Message, Parcel, Testimony, Verdict};
 pub use records::{Kept, Writes};
+pub use roster::{Approval, BadRecord, Change, Operator, Record, Roster, RosterHash};
 pub use server::{Input, Server, Status, kept_groups};

@@ -73,6 +73,8 @@ pub enum Message {
     Prepare {
         /// The ballot.
         ballot: Ballot,
+        /// Whom the leader can reach: M is never more than that.
+        view: Vec<ServerId>,
     },
     /// Promised, and what is known here.
     Promise {
@@ -80,6 +82,13 @@ pub enum Message {
         ballot: Ballot,
         /// What is known.
         digest: Digest,
+    },
+    /// No promise (J4): the leader does not reach servers that the group needs and that are seen live here.
+    LeftOut {
+        /// What was asked.
+        ballot: Ballot,
+        /// Who is seen live.
+        servers: Vec<ServerId>,
     },
     /// Another ballot was promised.
     Outbid {
@@ -144,7 +153,7 @@ pub enum Message {
 }
 
 variants!(Message {
-    1 => Prepare { ballot },
+    1 => Prepare { ballot, view },
     2 => Promise { ballot, digest },
     3 => Outbid { ballot, promised },
     4 => Accept { ballot, commit, digest },
@@ -156,6 +165,7 @@ variants!(Message {
     10 => Recover,
     11 => Recovered { number, digest },
     12 => AskFlush,
+    13 => LeftOut { ballot, servers },
 });
 
 impl Message {

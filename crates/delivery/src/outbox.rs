@@ -75,6 +75,14 @@ impl Outboxes {
         }
     }
 
+    /// Nothing goes there any more.
+    pub(crate) fn refuse(&mut self, peer: ServerId, out: &mut Writer<'_>) {
+        let Some(outbox) = self.0.get_mut(&peer) else { return };
+        for number in std::mem::take(&mut outbox.rows).into_keys() {
+            out.delete(ROW, &Place { peer, number });
+        }
+    }
+
     /// How many rows wait.
     pub(crate) fn len(&self) -> usize {
         self.0.values().map(|outbox| outbox.rows.len()).sum()

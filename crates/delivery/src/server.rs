@@ -1,33 +1,47 @@
 //! A server: its groups, its outboxes, its devices' queues. One call takes one input and gives what follows from it.
 
+mod agenda;
+mod federation;
+mod membership;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use dmls::CommitId;
 
+use self::agenda::Agenda;
 use crate::codec::record;
 use crate::commit::{Body, Commit, Epochs, Joiner};
 use crate::effects::{Alarm, Effects};
 use crate::frame::{Content, Frame};
 use crate::group::{Damaged, GENESIS, Group, Refused, Turn};
 use crate::ids::{Device, GroupName, Incarnation, MessageName, Millis, ServerId};
+use crate::link::{LinkEvent, Links};
 use crate::message::{Item, Verdict};
 use crate::mutant::Mutant;
 use crate::outbox::{Outboxes, Row};
 use crate::queue::{Queued, Queues};
 use crate::records::{Kept, Only, Writer, key, read};
+use crate::roster::{Record, Roster};
 
 const INCARNATION: u8 = b'i';
 const PEER: u8 = b'p';
 const GROUP: u8 = b'g';
 /// Beside the kinds of records that a group has.
 const EPOCHS: u8 = b'e';
+const LIVE_BEFORE: u8 = b'l';
+const RECORD: u8 = b'r';
+const HEARD: u8 = b'h';
 
 /// What happens to a server.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// A frame of another server.
     Frame(Frame),
+    /// Something happens on a link to a neighbour.
+    Link(LinkEvent),
+    /// It is time: [`Server::next_wake`] said so.
+    Tick,
     /// The link to a peer has room: its outbox may go on.
     Ship(ServerId),
     /// It is time to run a ballot of a group.
@@ -113,6 +127,23 @@ pub struct Server {
     queues: Queues,
     view: BTreeSet<ServerId>,
     online: BTreeSet<Device>,
+    /// Not where the view is given from outside.
+    links: Option<Links>,
+    live_before: Option<BTreeSet<ServerId>>,
+    /// Servers that groups wait for: unknown, or freshly lost.
+    awaited: BTreeSet<ServerId>,
+    /// Servers that we see live ourselves.
+    seen: BTreeSet<ServerId>,
+    /// Not where the view is given from outside.
+    roster: Option<Roster>,
+    /// What was kept of it.
+    chain: Vec<Record>,
+    /// When servers were heard last, roughly.
+    heard: BTreeMap<ServerId, Millis>,
+    /// Of which numbers a second record was told.
+    forks: BTreeSet<u64>,
+    agenda: Agenda,
+    shipped: BTreeMap<ServerId, Millis>,
 }
 
 impl Server {
@@ -142,7 +173,19 @@ impl Server {
             queues: Queues::load(kept)?,
             view: BTreeSet::from([me]),
             online: BTreeSet::new(),
+            links: None,
+            live_before: None,
+            awaited: BTreeSet::new(),
+            seen: BTreeSet::new(),
+            roster: None,
+            chain: read::<u64, Record>(kept, &[], RECORD)?.into_iter().map(|(_, record)| record).collect(),
+            heard: read(kept, &[], HEARD)?.into_iter().collect(),
+            forks: BTreeSet::new(),
+            agenda: Agenda::default(),
+            shipped: BTreeMap::new(),
         };
+        let live_before = read::<Only, Vec<ServerId>>(kept, &[], LIVE_BEFORE)?.pop();
+        server.live_before = live_before.map(|(_, servers)| servers.into_iter().collect());
         for (name, genesis, epochs) in groups {
             let prefix = key(GROUP, &name);
             let group = Group::load(me, genesis, mutant, kept, &prefix)?;
@@ -156,6 +199,9 @@ impl Server {
         self.incarnation = Incarnation(self.incarnation.0 + 1);
         let mut effects = Effects::default();
         self.writer(&mut effects).put(INCARNATION, &Only, &self.incarnation);
+        if let Some(links) = &mut self.links {
+            links.set_incarnation(self.incarnation);
+        }
         let names: Vec<_> = self.groups.keys().copied().collect();
         for name in names {
             let _ = self.in_group(&name, now, &mut effects, |group, turn| {
@@ -177,7 +223,8 @@ impl Server {
         let mut effects = Effects::default();
         let (mut epochs, prefix) = (epochs, key(GROUP, &name));
         let group = {
-            let mut turn = turn(&mut *epochs, now, &self.view, &self.online, &prefix, &mut effects);
+            let mut turn =
+                turn(&mut *epochs, now, &self.view, &self.seen, &self.online, &prefix, &mut effects);
             Group::create(self.me, genesis, self.mutant, &mut turn)
         };
         write_epochs(&mut *epochs, &prefix, &mut effects);
@@ -185,7 +232,7 @@ impl Server {
         effects
     }
 
-    /// Which servers can be reached now.
+    /// Which servers can be reached now, for worlds without links.
     pub fn set_view(&mut self, mut view: BTreeSet<ServerId>) {
         view.insert(self.me);
         self.view = view;
@@ -202,6 +249,8 @@ impl Server {
         let out = &mut effects;
         match input {
             Input::Frame(frame) => self.on_frame(frame, now, out),
+            Input::Link(event) => self.on_link(event, now, out),
+            Input::Tick => self.tick(now, out),
             Input::Ship(peer) => self.ship(peer, out),
             Input::Start(group) => self.in_group(&group, now, out, |group, turn| {
                 group.start(turn);
@@ -241,13 +290,27 @@ impl Server {
 
     fn on_frame(&mut self, frame: Frame, now: Millis, out: &mut Effects) {
         let Frame { from, incarnation, to, content } = frame;
+        if let Content::Records { records } = content {
+            return self.on_records(&records, now, out);
+        }
+        if !self.belongs(from) {
+            return self.on_stranger(from, &content, out);
+        }
+        if let Content::Probe { roster, .. } = content {
+            // Also to an older incarnation: it may be one that was retired and does not know that it joined again.
+            self.on_position(from, roster, out);
+        }
         let peer = self.peers.entry(from).or_insert(Peer { incarnation, received: 0 });
         let is_new = peer.incarnation < incarnation;
         if is_new {
             *peer = Peer { incarnation, received: 0 };
             Writer::new(&[], &mut out.writes).put(PEER, &from, peer);
         }
+        let is_current = incarnation == peer.incarnation;
         let is_old = incarnation < peer.incarnation || to < self.incarnation;
+        if is_current {
+            self.note_heard(from, now, out);
+        }
         if is_old && self.mutant != Some(Mutant::OldIncarnation) {
             // It does not know that we, or it, came back.
             if to < self.incarnation {
@@ -256,7 +319,18 @@ impl Server {
             return;
         }
         match content {
-            Content::Hello => {}
+            Content::Hello | Content::Records { .. } => {}
+            Content::Probe { number, is_recovering, .. } => {
+                self.note_probe(from, is_recovering, now, out);
+                let is_recovering = self.is_recovering();
+                self.send(from, Content::Probed { number, is_recovering }, out);
+            }
+            Content::Probed { number, is_recovering } => {
+                if let Some(links) = &mut self.links {
+                    links.on_answer(from, number);
+                }
+                self.note_probe(from, is_recovering, now, out);
+            }
             Content::Message { group, message } => {
                 let _ = self.in_group(&group, now, out, |group, turn| {
                     group.handle(from, message, turn);
@@ -277,6 +351,9 @@ impl Server {
             }
             Content::Received { number } => {
                 self.outboxes.acknowledge(from, number, &mut Writer::new(&[], &mut out.writes));
+                if self.links.is_some() && self.has_mail(from) {
+                    self.ship_next(from, now, out);
+                }
             }
         }
     }
@@ -315,13 +392,17 @@ impl Server {
         let Some(Entry { group, epochs, prefix }) = self.groups.get_mut(name) else {
             return Err(Refused::UnknownEpoch);
         };
+        if self.roster.as_ref().is_some_and(|roster| roster.retired().contains(&self.me)) {
+            return Err(Refused::Retired);
+        }
         let was_recovering = group.is_recovering();
         if let Err(damaged) = epochs.wake() {
             out.alarms.push(Alarm::Damaged(*name));
             return Err(Refused::Damaged(damaged));
         }
         let was_flushed = group.flushed().clone();
-        let mut turn = turn(&mut **epochs, now, &self.view, &self.online, prefix, out);
+        let start = [&prefix[..], &[0]].concat();
+        let mut turn = turn(&mut **epochs, now, &self.view, &self.seen, &self.online, prefix, out);
         if let Err(refused) = take(group, &mut turn) {
             // What is refused leaves nothing behind, in the trees neither.
             if !epochs.take_writes().is_empty() {
@@ -344,7 +425,10 @@ impl Server {
         if is_back {
             self.queues.clear(name, &mut writer);
         }
-        for (peer, parcel) in outbox {
+        let retired = self.roster.as_ref().map(Roster::retired);
+        for (peer, parcel) in
+            outbox.into_iter().filter(|(peer, _)| retired.is_none_or(|all| !all.contains(peer)))
+        {
             self.outboxes.push(peer, Row { group: *name, parcel }, &mut writer);
         }
         for (device, item) in queue {
@@ -354,6 +438,13 @@ impl Server {
         for (to, message) in sends {
             self.send(to, Content::Message { group: *name, message }, out);
         }
+        let written = out
+            .writes
+            .range(start.clone()..)
+            .take_while(|(key, _)| key.starts_with(&start[..start.len() - 1]));
+        let is_news =
+            written.filter_map(|(key, _)| key.get(start.len() - 1)).any(|kind| Group::is_news(*kind));
+        self.note_work(name, is_news, now);
         Ok(())
     }
 
@@ -381,6 +472,16 @@ impl Server {
             queues: self.queues.clone(),
             view: self.view.clone(),
             online: self.online.clone(),
+            links: self.links.clone(),
+            live_before: self.live_before.clone(),
+            awaited: self.awaited.clone(),
+            seen: self.seen.clone(),
+            roster: self.roster.clone(),
+            chain: self.chain.clone(),
+            heard: self.heard.clone(),
+            forks: self.forks.clone(),
+            agenda: self.agenda.clone(),
+            shipped: self.shipped.clone(),
         }
     }
 
@@ -401,8 +502,7 @@ impl Server {
 
     /// What waits for a device, in order, from the number after the last that it acknowledged. Nothing while the server recovers.
     pub fn queue(&self, device: &Device) -> impl Iterator<Item = (u64, &Item)> {
-        let is_recovering = self.groups.values().any(|entry| entry.group.is_recovering());
-        let waiting = (!is_recovering).then(|| self.queues.waiting(device));
+        let waiting = (!self.is_recovering()).then(|| self.queues.waiting(device));
         waiting.into_iter().flatten().map(|(number, queued)| (number, &queued.item))
     }
 
@@ -507,6 +607,7 @@ fn turn<'a>(
     epochs: &'a mut dyn Epochs,
     now: Millis,
     view: &'a BTreeSet<ServerId>,
+    seen: &'a BTreeSet<ServerId>,
     online: &'a BTreeSet<Device>,
     prefix: &'a [u8],
     effects: &'a mut Effects,
@@ -515,6 +616,7 @@ fn turn<'a>(
         epochs,
         now,
         view,
+        seen,
         online,
         prefix,
         writes: &mut effects.writes,

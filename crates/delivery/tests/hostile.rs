@@ -4,11 +4,13 @@
 
 use std::collections::BTreeSet;
 
-use dmls::CommitId;
 use dmls::codec::{Decode, Encode};
+use dmls::crypto::SignaturePublicKey;
+use dmls::{CipherSuite, CommitId, Provider};
 use dmls_delivery::{
-    Ballot, Body, Candidate, Commit, Content, Device, Digest, Effects, Epochs, Frame, GroupName, Incarnation,
-    Input, Invalid, Kept, Message, MessageName, Millis, Parcel, Ranking, Server, ServerId, Testimony,
+    Announcement, Approval, Ballot, Body, Candidate, Change, Commit, Content, Device, Digest, Effects,
+    Epochs, Frame, GroupName, Incarnation, Input, Invalid, Kept, LinkEvent, LinkFrame, Message, MessageName,
+    Millis, Operator, Parcel, Position, Ranking, Record, Roster, RosterHash, Server, ServerId, Testimony,
     Verdict,
 };
 use rand_chacha::ChaCha8Rng;
@@ -65,11 +67,23 @@ fn write(kept: &mut Kept, effects: Effects) -> usize {
         }
         Ok::<_, ()>(())
     });
-    let frames = sendable.unwrap().frames;
+    let sendable = sendable.unwrap();
+    let frames = sendable.frames;
+    for (_, frame) in &sendable.hops {
+        assert_eq!(LinkFrame::from_bytes(&frame.to_bytes()).unwrap(), *frame);
+    }
     for (_, frame) in &frames {
         assert_eq!(Frame::from_bytes(&frame.to_bytes()).unwrap(), *frame);
     }
     frames.len()
+}
+
+/// Nobody can sign for them.
+fn founders() -> Roster {
+    let suite = Provider::all()[0].suite(CipherSuite::X25519_AES128).unwrap();
+    let key = || SignaturePublicKey::from(vec![9; 32]);
+    let founder = |id| Operator { id: ServerId(id), address: Vec::new(), key: key(), recovery: key() };
+    Roster::found(suite, (0..4).map(founder).collect()).unwrap()
 }
 
 struct Maker(ChaCha8Rng);
@@ -106,8 +120,8 @@ impl Maker {
 
     fn message(&mut self, from: ServerId) -> Message {
         let ballot = self.ballot(from);
-        match self.below(12) {
-            0 => Message::Prepare { ballot },
+        match self.below(13) {
+            0 => Message::Prepare { ballot, view: (0..self.below(4) as u32).map(ServerId).collect() },
             1 => Message::Promise { ballot, digest: self.digest() },
             2 => Message::Outbid { ballot, promised: self.ballot(from) },
             3 => Message::Accept { ballot, commit: self.id(), digest: self.digest() },
@@ -117,6 +131,7 @@ impl Maker {
             7 => Message::Fetch { commits: vec![self.id(), self.id()], above: self.id() },
             8 => Message::Bodies { bodies: (0..3).map(|_| self.body()).collect() },
             9 => Message::Recover,
+            11 => Message::LeftOut { ballot, servers: vec![ServerId(2)] },
             10 => Message::Recovered { number: self.below(9), digest: self.digest() },
             _ => Message::AskFlush,
         }
@@ -130,8 +145,15 @@ impl Maker {
 
     fn frame(&mut self) -> Frame {
         let from = ServerId(self.below(5) as u32);
-        let content = match self.below(8) {
+        let content = match self.below(11) {
+            10 => Content::Records { records: vec![self.record()] },
             0 => Content::Hello,
+            8 => Content::Probe {
+                number: self.below(9),
+                is_recovering: self.below(2) == 0,
+                roster: self.position(),
+            },
+            9 => Content::Probed { number: self.below(9), is_recovering: self.below(2) == 0 },
             1 => Content::Received { number: self.below(9) },
             2 | 3 => {
                 let commit = self.id();
@@ -148,10 +170,40 @@ impl Maker {
         Frame { from, incarnation: Incarnation(self.below(2)), to: Incarnation(self.below(2)), content }
     }
 
+    fn position(&mut self) -> Position {
+        Position { number: self.below(3), hash: RosterHash([self.below(2) as u8; 32]) }
+    }
+
+    fn record(&mut self) -> Record {
+        let change = Change::Retire { server: ServerId(self.below(5) as u32) };
+        let (_, previous) = founders().position();
+        let mut record = Record { number: self.below(3), previous, change, approvals: Vec::new() };
+        for _ in 0..self.below(4) {
+            let (by, signature) = (ServerId(self.below(5) as u32), vec![1; 64].into());
+            record.approvals.push(Approval { by, is_recovery: self.below(2) == 0, signature });
+        }
+        record
+    }
+
+    fn link_frame(&mut self) -> LinkFrame {
+        let servers = |make: &mut Self| (0..make.below(6)).map(|_| ServerId(make.below(6) as u32)).collect();
+        if self.below(3) == 0 {
+            return LinkFrame::Relayed { path: servers(self), sealed: vec![1] };
+        }
+        let incarnation = Incarnation(self.below(2));
+        let counter = if self.below(9) == 0 { u64::MAX } else { self.below(99) };
+        let server = ServerId(self.below(6) as u32);
+        LinkFrame::Announce { announcement: Announcement { server, incarnation, counter, up: servers(self) } }
+    }
+
     fn input(&mut self) -> Input {
         let device = Device([self.below(6) as u8; 32]);
         let group = GROUP;
-        match self.below(20) {
+        match self.below(26) {
+            20 => Input::Link(LinkEvent::Up(ServerId(self.below(6) as u32))),
+            21 => Input::Link(LinkEvent::Down(ServerId(self.below(6) as u32))),
+            22 | 23 => Input::Link(LinkEvent::Received(ServerId(self.below(6) as u32), self.link_frame())),
+            24 | 25 => Input::Tick,
             0 => Input::Start(group),
             1 => Input::Ship(ServerId(self.below(4) as u32)),
             2 => Input::GoOnRecovering(group),
@@ -180,16 +232,22 @@ fn nothing_panics_and_what_is_kept_is_what_the_server_is() {
         // All four servers have members at first.
         let genesis = Commit { servers: (0..4).map(ServerId).collect(), ..commit(&[0]) };
         write(&mut kept, server.create(GROUP, genesis.clone(), Box::new(Anything), Millis(0)));
-        server.set_view((0..4).map(ServerId).collect::<BTreeSet<_>>());
+        let roster: BTreeSet<_> = (0..4).map(ServerId).collect();
+        match world % 2 {
+            0 => server.set_view(roster),
+            _ => {
+                write(&mut kept, server.connect(founders(), Millis(0)).unwrap());
+            }
+        }
         let mut frames = 0;
-        for time in 0..500 {
+        for time in 0..700 {
             let before = kept.clone();
             match server.handle(make.input(), Millis(time * 100)) {
                 Ok(effects) => frames += write(&mut kept, effects),
                 Err(_) => assert_eq!(kept, before),
             }
         }
-        assert!(frames > 100, "world {world} did nothing");
+        assert!(frames > 40, "world {world} did nothing");
         let groups: Vec<(_, _, Box<dyn Epochs>)> = vec![(GROUP, genesis, Box::new(Anything))];
         let again = Server::load(ServerId(1), &kept, groups).unwrap();
         let (one, other) = (server.group(&GROUP).unwrap(), again.group(&GROUP).unwrap());
@@ -224,7 +282,7 @@ fn nothing_leaves_before_it_is_written() {
     let mut kept = Kept::new();
     write(&mut kept, server.create(GROUP, genesis, Box::new(Anything), Millis(0)));
     let ballot = Ballot { number: 1, leader: ServerId(0) };
-    let content = Content::Message { group: GROUP, message: Message::Prepare { ballot } };
+    let content = Content::Message { group: GROUP, message: Message::Prepare { ballot, view: Vec::new() } };
     let frame = Frame { from: ServerId(0), incarnation: Incarnation(0), to: Incarnation(0), content };
     let effects = server.handle(Input::Frame(frame.clone()), Millis(1)).unwrap();
     assert!(effects.persist(|_| Err(())).is_err());
@@ -232,7 +290,7 @@ fn nothing_leaves_before_it_is_written() {
     let mut again = load(&kept);
     let effects = again.handle(Input::Frame(frame), Millis(2)).unwrap();
     assert_eq!(write(&mut kept, effects), 1);
-    let content = Content::Message { group: GROUP, message: Message::Prepare { ballot } };
+    let content = Content::Message { group: GROUP, message: Message::Prepare { ballot, view: Vec::new() } };
     let frame = Frame { from: ServerId(0), incarnation: Incarnation(0), to: Incarnation(0), content };
     let effects = load(&kept).handle(Input::Frame(frame), Millis(3)).unwrap();
     let outbid = effects.persist(|_| Ok::<_, ()>(())).unwrap().frames;

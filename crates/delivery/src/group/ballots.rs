@@ -38,6 +38,10 @@ enum Phase {
 }
 
 impl Running {
+    pub(super) fn is(&self, ballot: Ballot) -> bool {
+        self.ballot == ballot
+    }
+
     pub(super) fn is_busy(&self) -> bool {
         !matches!(self.phase, Phase::Over)
     }
@@ -82,7 +86,8 @@ impl Group {
     fn prepare(&mut self, electorate: BTreeSet<ServerId>, view: BTreeSet<ServerId>, turn: &mut Turn<'_>) {
         self.highest = self.highest.max(self.state.promised.number).saturating_add(1);
         let ballot = Ballot { number: self.highest, leader: self.state.me };
-        electorate.iter().for_each(|server| turn.send(*server, Message::Prepare { ballot }));
+        let message = Message::Prepare { ballot, view: view.iter().copied().collect() };
+        electorate.iter().for_each(|server| turn.send(*server, message.clone()));
         let phase = Phase::Preparing { promised: BTreeSet::new() };
         self.running = Some(Running { ballot, electorate, view, phase });
     }

@@ -18,6 +18,8 @@ use crate::mutant::Mutant;
 pub enum Refused {
     /// The server has come back from a backup and asks the others first: try again later.
     Recovering,
+    /// The server was retired: its devices need another home.
+    Retired,
     /// The parent of the commit, or the epoch, is not known here: read the queue first.
     UnknownEpoch,
     /// The epoch is over: encrypt on the head, with the same name. Of a commit: see in the queue what became of it, or make another on
@@ -37,6 +39,7 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Recovering => f.write_str("the server comes back from a backup: try again later"),
+            Self::Retired => f.write_str("the server was retired: move to another one"),
             Self::UnknownEpoch => f.write_str("the server does not know the epoch: read the queue first"),
             Self::EpochOver => f.write_str("the epoch is over: make it again in the newest one"),
             Self::NotMember => f.write_str("the device is not a member there"),

@@ -91,7 +91,7 @@ impl Group {
     }
 
     /// Rule 8: the keys of an epoch are released when each of its servers has flushed a later final.
-    fn raise_watermark(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn raise_watermark(&mut self, turn: &mut Turn<'_>) {
         if !self.is_told() {
             return;
         }
@@ -120,7 +120,7 @@ impl Group {
     }
 
     fn is_flushed(&self, epoch: &CommitId) -> bool {
-        self.servers(epoch).iter().all(|server| self.has_flushed(*server, epoch))
+        self.servers(epoch).difference(&self.retired).all(|server| self.has_flushed(*server, epoch))
     }
 
     /// Whether a server said that nothing of an epoch comes from it any more.
@@ -130,13 +130,17 @@ impl Group {
     }
 
     /// Whoever may have flushed without our hearing of it is asked again.
-    pub(super) fn ask_for_flushes(&self, turn: &mut Turn<'_>) {
+    pub(crate) fn ask_for_flushes(&self, turn: &mut Turn<'_>) {
         if self.state.flushed == self.state.finalized || self.mutant == Some(Mutant::FlushNotAskedFor) {
             return;
         }
         let mut silent = BTreeSet::new();
         for epoch in self.unflushed().iter().filter(|epoch| **epoch != self.state.finalized) {
-            silent.extend(self.servers(epoch).iter().filter(|server| !self.has_flushed(**server, epoch)));
+            silent.extend(
+                self.servers(epoch)
+                    .difference(&self.retired)
+                    .filter(|server| !self.has_flushed(**server, epoch)),
+            );
         }
         silent.remove(&self.state.me);
         silent.into_iter().for_each(|server| turn.send(server, Message::AskFlush));

@@ -6,11 +6,13 @@ mod finality;
 #[cfg(feature = "testing")]
 mod glimpse;
 mod learning;
+mod left_out;
 mod recovery;
 mod state;
 mod verdicts;
 mod votes;
 mod walk;
+mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +23,7 @@ pub use self::clients::Refused;
 pub use self::state::Damaged;
 use self::state::State;
 pub(crate) use self::state::kind::GENESIS;
+pub(crate) use self::work::Work;
 use crate::commit::{Body, Commit, Epochs};
 use crate::ids::{Device, Millis, ServerId};
 use crate::message::{Item, Message, Parcel};
@@ -33,6 +36,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) now: Millis,
     /// The servers that can be reached, ourselves included.
     pub(crate) view: &'a BTreeSet<ServerId>,
+    /// Other servers that we see live by our own probes. None where the view is given from outside.
+    pub(crate) seen: &'a BTreeSet<ServerId>,
     /// The devices of ours that are connected.
     pub(crate) online: &'a BTreeSet<Device>,
     /// The prefix of the group's records.
@@ -68,6 +73,10 @@ pub(crate) struct Group {
     parked: BTreeMap<ServerId, Message>,
     /// When commits arrived here, since we were started.
     arrived: BTreeMap<CommitId, Millis>,
+    /// Servers that are gone for good: nothing of them is required.
+    retired: BTreeSet<ServerId>,
+    /// Since when ballots leave out a server that we see live and that says nothing in this group.
+    missed: BTreeMap<ServerId, Millis>,
     /// Who has told us what it knows, while we recover.
     answered: BTreeSet<ServerId>,
     /// Who had to vote for the last final commit (of use to a mutant only).
@@ -104,6 +113,8 @@ impl Group {
             running: None,
             parked: BTreeMap::new(),
             arrived: BTreeMap::new(),
+            retired: BTreeSet::new(),
+            missed: BTreeMap::new(),
             answered: BTreeSet::new(),
             required_last: BTreeSet::new(),
         }
@@ -146,6 +157,7 @@ impl Group {
 
     /// Takes a message of another server, or of our own.
     pub(crate) fn handle(&mut self, from: ServerId, message: Message, turn: &mut Turn<'_>) {
+        self.missed.remove(&from);
         let missing: Vec<_> =
             message.commits().into_iter().filter(|id| !self.has_body(id)).cloned().collect();
         if !missing.is_empty() {
@@ -154,7 +166,8 @@ impl Group {
             return turn.send(from, Message::Fetch { commits: missing, above });
         }
         match message {
-            Message::Prepare { ballot } => self.on_prepare(from, ballot, turn),
+            Message::Prepare { ballot, view } => self.on_prepare(from, ballot, &view, turn),
+            Message::LeftOut { ballot, .. } => self.on_left_out(ballot),
             Message::Promise { ballot, digest } => self.on_promise(from, ballot, &digest, turn),
             Message::Outbid { ballot, promised } => self.on_outbid(ballot, promised),
             Message::Accept { ballot, commit, digest } => {
@@ -193,6 +206,13 @@ impl Group {
             }
         }
         true
+    }
+
+    /// Who is gone for good now. What waited for it only goes on.
+    pub(crate) fn set_retired(&mut self, retired: BTreeSet<ServerId>, turn: &mut Turn<'_>) {
+        self.retired = retired;
+        self.raise_watermark(turn);
+        self.go_on_recovering(turn);
     }
 
     fn has_body(&self, id: &CommitId) -> bool {

@@ -36,7 +36,7 @@ impl Group {
             _ => self.live(),
         };
         servers.remove(&self.state.me);
-        servers
+        &servers - &self.retired
     }
 
     pub(super) fn on_recover(&mut self, from: ServerId, turn: &mut Turn<'_>) {

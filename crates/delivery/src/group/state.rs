@@ -26,6 +26,11 @@ pub(crate) mod kind {
     pub(super) const RECOVERING: u8 = b'r';
 }
 
+/// Whether a record of a kind says something new of the group: promises and votes come with every ballot.
+pub(super) fn is_news(kind: u8) -> bool {
+    kind != kind::PROMISED && kind != kind::CANDIDATE
+}
+
 /// A commit whose body is here and valid.
 #[derive(Clone, Debug)]
 pub(super) struct Node {

@@ -8,13 +8,23 @@ use crate::message::{Digest, Message};
 use crate::mutant::Mutant;
 
 impl Group {
-    pub(super) fn on_prepare(&mut self, from: ServerId, ballot: Ballot, turn: &mut Turn<'_>) {
+    pub(super) fn on_prepare(
+        &mut self,
+        from: ServerId,
+        ballot: Ballot,
+        view: &[ServerId],
+        turn: &mut Turn<'_>,
+    ) {
         if self.state.recovering || ballot.leader != from {
             return;
         }
         let promised = self.state.promised;
         if ballot <= promised {
             return turn.send(from, Message::Outbid { ballot, promised });
+        }
+        let servers = self.left_out(view, turn);
+        if !servers.is_empty() {
+            return turn.send(from, Message::LeftOut { ballot, servers });
         }
         self.highest = self.highest.max(ballot.number);
         self.give_up_below(ballot);

@@ -109,7 +109,7 @@ impl Group {
         live
     }
 
-    /// Rule 7, Req: the servers of all epochs from the last final one to the parent.
+    /// Rule 7, Req: the servers of all epochs from the last final one to the parent, less retired ones.
     pub(super) fn required(&self, id: &CommitId) -> BTreeSet<ServerId> {
         let Some(parent) = self.state.parent(id) else { return BTreeSet::new() };
         if self.mutant == Some(Mutant::NaiveFinality) {
@@ -119,6 +119,6 @@ impl Group {
         for epoch in self.below(&self.state.finalized, parent) {
             required.extend(self.servers(&epoch));
         }
-        required
+        &required - &self.retired
     }
 }

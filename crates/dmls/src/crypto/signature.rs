@@ -118,8 +118,8 @@ impl fmt::Debug for SignatureKeyPair {
 }
 
 impl Suite {
-    /// `SignWithLabel(key, label, content)`.
-    pub(crate) fn sign_with_label(
+    /// `SignWithLabel(key, label, content)`. Labels of the RFC and of this library are taken.
+    pub fn sign_with_label(
         &self,
         key: &SignaturePrivateKey,
         label: &str,
@@ -134,7 +134,7 @@ impl Suite {
     }
 
     /// `VerifyWithLabel(key, label, content, signature)`.
-    pub(crate) fn verify_with_label(
+    pub fn verify_with_label(
         &self,
         key: &SignaturePublicKey,
         label: &str,

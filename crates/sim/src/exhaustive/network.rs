@@ -30,6 +30,8 @@ impl Flying {
                 return None;
             }
             Content::Parcel { number, .. } => *number = 0,
+            // The view is given, so nobody probes; there is no roster.
+            Content::Probe { .. } | Content::Probed { .. } | Content::Records { .. } => return None,
             Content::Message { .. } => {}
         }
         let from = frame.from.0 as usize;
@@ -67,7 +69,7 @@ impl Flying {
         let Some(glimpse) = Glimpse::of(receiver, &GROUP) else { return false };
         match &self.0.frame.content {
             Content::Message { message, .. } => match message {
-                Message::Prepare { ballot } => *ballot <= glimpse.promised(),
+                Message::Prepare { ballot, .. } => *ballot <= glimpse.promised(),
                 Message::Accept { ballot, .. } | Message::Finalize { ballot, .. } => {
                     *ballot < glimpse.promised() && !counts_old_ballots
                 }
@@ -90,7 +92,7 @@ impl Flying {
         let name = super::commits::name;
         let text = match &frame.content {
             Content::Message { message, .. } => match message {
-                Message::Prepare { ballot } => format!("prepare {ballot}"),
+                Message::Prepare { ballot, .. } => format!("prepare {ballot}"),
                 Message::Promise { ballot, .. } => format!("promise {ballot}"),
                 Message::Accept { ballot, commit, .. } => format!("accept {} in {ballot}", name(commit)),
                 Message::Finalize { ballot, commit, .. } => format!("finalize {} in {ballot}", name(commit)),
