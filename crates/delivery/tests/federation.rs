@@ -515,3 +515,20 @@ fn two_chains_are_an_alarm_by_themselves() {
     assert_eq!(alarms, [(0, Alarm::RosterFork(1)), (1, Alarm::RosterFork(1))]);
     assert_eq!((all.ids(0), all.ids(1)), (vec![0, 1, 2, 3, 7], vec![0, 1, 2, 3, 8]));
 }
+
+#[test]
+fn who_comes_back_does_not_wait_for_who_is_retired() {
+    let mut all = Federation::new(3);
+    all.link_all();
+    all.run(2_000);
+    all.crash(2);
+    let record = all.sign(0, retire(2), &[0, 1]);
+    all.adopt(0, &record).unwrap();
+    all.run(5_000);
+    let now = all.now;
+    let effects = all.servers.get_mut(&1).unwrap().restore(now);
+    all.settle(1, effects);
+    assert!(all.servers[&1].group(&GROUP).unwrap().is_recovering());
+    all.run(20_000);
+    assert!(!all.servers[&1].group(&GROUP).unwrap().is_recovering());
+}

@@ -187,6 +187,10 @@ fn a_relay_that_swallows_is_left() {
     net.swallow = [2].into();
     net.run(12_000);
     assert_eq!(net.links[&0].route(id(3), net.now).unwrap()[1], id(1));
+    // And the other way round: no relay is left for ever.
+    net.swallow = [1].into();
+    net.run(12_000);
+    assert_eq!(net.links[&0].route(id(3), net.now).unwrap()[1], id(2));
 }
 
 #[test]
@@ -430,4 +434,15 @@ fn what_is_relayed_goes_one_step_further_or_nowhere() {
     let frame = LinkFrame::Relayed { path: vec![id(0), id(1)], sealed: vec![1] };
     let out = net.links.get_mut(&1).unwrap().on_event(LinkEvent::Received(id(0), frame), now);
     assert_eq!(out.arrived, [(id(0), vec![1])]);
+}
+
+#[test]
+fn who_recovers_is_in_nobodys_view_and_not_waited_for() {
+    let mut net = Net::new(2, &[(0, 1)]);
+    net.run(1_000);
+    let links = net.links.get_mut(&0).unwrap();
+    links.set_recovering(id(1), true);
+    assert_eq!((links.view(), links.awaited()), (ids([0]), ids([])));
+    links.set_recovering(id(1), false);
+    assert_eq!(links.view(), ids([0, 1]));
 }
