@@ -86,7 +86,7 @@ pub fn name(id: &CommitId) -> String {
     std::iter::once("g".to_owned()).chain(steps).collect::<Vec<_>>().join("/")
 }
 
-/// What a server sees of them. No device has a queue, so none is waited for.
+/// What a server sees of them. No device is connected, so none is waited for.
 pub struct Sight {
     /// The commits.
     pub seen: Seen,
@@ -103,8 +103,8 @@ impl Epochs for Sight {
         self.seen.is_member(epoch, device)
     }
 
-    fn devices(&self, _: &CommitId, _: ServerId) -> Vec<Device> {
-        Vec::new()
+    fn devices(&self, epoch: &CommitId, home: ServerId) -> Vec<Device> {
+        self.seen.devices(epoch, home)
     }
 
     fn is_witness(&self, commit: &CommitId, device: &Device) -> bool {
