@@ -278,15 +278,13 @@ impl Client {
 
     /// An invitation into a group that we are in came: it stays until its key package is erased, if there are not too many of them.
     fn wait_for_removal(&mut self, id: &[u8], invitation: Name, now: Time) -> Result<(), Error> {
-        let has_room = self.profile.all(INVITATIONS)?.len() <= MAX_WAITING;
-        let Some(state) = self.signed(id, now) else { return Ok(()) };
-        self.profile.transaction(|tx| {
-            if !has_room {
-                tx.delete(INVITATIONS, &invitation.0)?;
-            }
-            state.store(tx, id)
-        })?;
-        self.local(id)?.state = state;
+        if let Some(state) = self.signed(id, now) {
+            self.set_state(id, state)?;
+        }
+        if self.profile.all(INVITATIONS)?.len() > MAX_WAITING {
+            let why = "it is for a group that you are in, and too many such invitations wait";
+            self.refuse_invitation(invitation, why.to_owned())?;
+        }
         Ok(())
     }
 

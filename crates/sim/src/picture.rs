@@ -46,7 +46,7 @@ const STEP: usize = 12;
 const LANE: usize = 64;
 /// Left of the first moment, and above the first lane.
 const LEFT: usize = 56;
-const TOP: usize = 76;
+const TOP: usize = 88;
 /// Below the last lane.
 const LEGEND: usize = 64;
 
