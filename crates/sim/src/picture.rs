@@ -109,9 +109,18 @@ impl Picture {
         let splits: Vec<_> = splits.collect();
         for (index, (from, parts)) in splits.iter().enumerate() {
             let to = splits.get(index + 1).map_or(moments.len(), |(to, _)| *to);
-            for (server, part) in parts.iter().enumerate().filter(|(_, part)| **part != parts[0]) {
+            // Parts are counted as they come, from that of the first server on.
+            let mut seen = Vec::new();
+            for (server, part) in parts.iter().enumerate() {
+                let number = seen.iter().position(|other| other == part).unwrap_or(seen.len());
+                if number == seen.len() {
+                    seen.push(*part);
+                }
+                if number == 0 {
+                    continue;
+                }
                 let (x, y, width) = (x(*from), y(server) - LANE / 2, (to - from) * STEP);
-                let colour = (part + 4 - parts[0] % 4 - 1) % 4 + 1;
+                let colour = (number - 1) % 4 + 1;
                 self.add(format_args!(
                     r#"<rect class="band{colour}" x="{x}" y="{y}" width="{width}" height="{LANE}"/>"#
                 ));
