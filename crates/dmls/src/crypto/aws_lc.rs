@@ -3,6 +3,8 @@
 //! ECDSA nonces come from aws-lc's own generator, which no caller can seed: with P-256, P-384 and P-521 two
 //! signatures of one message differ. Everything else is a function of its arguments.
 
+use std::sync::Arc;
+
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::agreement::{self, ECDH_P256, ECDH_P384, ECDH_P521, PrivateKey, UnparsedPublicKey, X25519};
 use aws_lc_rs::rand::SystemRandom;
@@ -37,10 +39,10 @@ impl CryptoProvider for AwsLc {
         &self,
         scheme: SignatureScheme,
         private: &Secret,
-    ) -> Result<Box<dyn SigningKey>, CryptoError> {
+    ) -> Result<Arc<dyn SigningKey>, CryptoError> {
         match scheme.curve() {
-            Some(curve) => Ok(Box::new(ecdsa_key(curve, private)?)),
-            None => Ok(Box::new(ed25519_key(private)?)),
+            Some(curve) => Ok(Arc::new(ecdsa_key(curve, private)?)),
+            None => Ok(Arc::new(ed25519_key(private)?)),
         }
     }
 

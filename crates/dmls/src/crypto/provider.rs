@@ -1,5 +1,7 @@
 //! What a provider of primitives gives.
 
+use std::sync::Arc;
+
 use super::{CryptoError, Secret};
 
 /// The group of a suite's KEM, `DHKEM` of RFC 9180 s4.1.
@@ -50,12 +52,12 @@ pub trait CryptoProvider: Sync + Send {
     /// Refuses what is not a point of a NIST curve. It has the right length and form, and the curve is never X25519.
     fn check_point(&self, curve: Curve, public: &[u8]) -> Result<(), CryptoError>;
 
-    /// A signature private key, ready for use.
+    /// A signature private key, ready for use. Not in a `Box`, of which an `Arc` would be a copy that leaves the first one behind.
     fn signing_key(
         &self,
         scheme: SignatureScheme,
         private: &Secret,
-    ) -> Result<Box<dyn SigningKey>, CryptoError>;
+    ) -> Result<Arc<dyn SigningKey>, CryptoError>;
 
     /// Verifies one signature, strictly.
     fn verify(

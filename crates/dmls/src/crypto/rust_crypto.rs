@@ -1,6 +1,8 @@
 //! The provider over RustCrypto and curve25519-dalek: portable, also to WebAssembly. ECDSA nonces are those of
 //! RFC 6979, so every operation is a function of its arguments.
 
+use std::sync::Arc;
+
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes128Gcm, Aes256Gcm};
 use chacha20poly1305::ChaCha20Poly1305;
@@ -63,13 +65,13 @@ impl CryptoProvider for RustCrypto {
         &self,
         scheme: SignatureScheme,
         private: &Secret,
-    ) -> Result<Box<dyn SigningKey>, CryptoError> {
-        let Some(curve) = scheme.curve() else { return Ok(Box::new(ed25519_key(private)?)) };
+    ) -> Result<Arc<dyn SigningKey>, CryptoError> {
+        let Some(curve) = scheme.curve() else { return Ok(Arc::new(ed25519_key(private)?)) };
         check_private_key(curve, private)?;
         with_nist!(curve,
             nist => {
                 let key = nist::ecdsa::SigningKey::from_slice(private.as_bytes());
-                Ok(Box::new(key.map_err(|_| CryptoError::InvalidKey)?))
+                Ok(Arc::new(key.map_err(|_| CryptoError::InvalidKey)?))
             },
             X25519 => Err(CryptoError::InvalidKey)
         )

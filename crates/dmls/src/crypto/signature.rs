@@ -30,7 +30,7 @@ pub struct SignaturePrivateKey {
 
 impl SignaturePrivateKey {
     pub(crate) fn new(suite: &Suite, bytes: Secret) -> Result<Self, CryptoError> {
-        let key = suite.provider.0.signing_key(suite.scheme, &bytes)?.into();
+        let key = suite.provider.0.signing_key(suite.scheme, &bytes)?;
         Ok(Self { bytes, scheme: suite.scheme, key })
     }
 
