@@ -1,4 +1,4 @@
-//! `dmls-exhaustive`: every history of a small world.
+//! `cargo run --release -p dmls-sim --example exhaustive`: every history of a small world.
 
 use std::process::ExitCode;
 
