@@ -3,7 +3,7 @@
 use crate::frame::Frame;
 use crate::ids::ServerId;
 use crate::link::LinkFrame;
-use crate::records::Writes;
+use crate::records::{Writer, Writes};
 
 /// What follows from an input. Frames may leave only when all that is to be written is on disk.
 #[must_use = "nothing was written and nothing may be sent"]
@@ -33,6 +33,11 @@ pub enum Alarm {
 }
 
 impl Effects {
+    /// For records of the server itself; those of a group have a prefix.
+    pub(crate) fn writer(&mut self) -> Writer<'_> {
+        Writer::new(&[], &mut self.writes)
+    }
+
     /// Writes everything in one transaction; then the frames may go. If that fails the server is not what is on disk any more: drop
     /// it and load it again.
     pub fn persist<E>(self, write: impl FnOnce(&Writes) -> Result<(), E>) -> Result<Sendable, E> {

@@ -72,6 +72,12 @@ impl Millis {
     }
 }
 
+/// How long to wait after so many failures: a time that doubles with each, up to the last.
+pub(crate) fn doubled(first: u64, failures: u32, last: u64) -> u64 {
+    let factor = 1_u64.checked_shl(failures).unwrap_or(u64::MAX);
+    first.saturating_mul(factor).min(last)
+}
+
 impl dmls::codec::Encode for Millis {
     fn encode(&self, out: &mut Vec<u8>) {
         self.0.encode(out);

@@ -21,7 +21,7 @@ use crate::message::{Item, Verdict};
 use crate::mutant::Mutant;
 use crate::outbox::{Outboxes, Row};
 use crate::queue::{Queued, Queues};
-use crate::records::{Kept, Only, Writer, key, read};
+use crate::records::{Kept, Only, key, read};
 use crate::roster::{Record, Roster};
 
 const INCARNATION: u8 = b'i';
@@ -198,7 +198,7 @@ impl Server {
     pub fn restore(&mut self, now: Millis) -> Effects {
         self.incarnation = Incarnation(self.incarnation.0 + 1);
         let mut effects = Effects::default();
-        self.writer(&mut effects).put(INCARNATION, &Only, &self.incarnation);
+        effects.writer().put(INCARNATION, &Only, &self.incarnation);
         if let Some(links) = &mut self.links {
             links.set_incarnation(self.incarnation);
         }
@@ -278,14 +278,10 @@ impl Server {
                 Ok(())
             })?,
             Input::Acknowledge { device, up_to } => {
-                self.queues.acknowledge(device, up_to, &mut Writer::new(&[], &mut out.writes));
+                self.queues.acknowledge(device, up_to, &mut out.writer());
             }
         }
         Ok(effects)
-    }
-
-    fn writer<'a>(&self, effects: &'a mut Effects) -> Writer<'a> {
-        Writer::new(&[], &mut effects.writes)
     }
 
     fn on_frame(&mut self, frame: Frame, now: Millis, out: &mut Effects) {
@@ -304,7 +300,7 @@ impl Server {
         let is_new = peer.incarnation < incarnation;
         if is_new {
             *peer = Peer { incarnation, received: 0 };
-            Writer::new(&[], &mut out.writes).put(PEER, &from, peer);
+            out.writer().put(PEER, &from, peer);
         }
         let is_current = incarnation == peer.incarnation;
         let is_old = incarnation < peer.incarnation || to < self.incarnation;
@@ -350,7 +346,7 @@ impl Server {
                 }
             }
             Content::Received { number } => {
-                self.outboxes.acknowledge(from, number, &mut Writer::new(&[], &mut out.writes));
+                self.outboxes.acknowledge(from, number, &mut out.writer());
                 if self.links.is_some() && self.has_mail(from) {
                     self.ship_next(from, now, out);
                 }
@@ -361,7 +357,7 @@ impl Server {
     fn on_received(&mut self, from: ServerId, number: u64, out: &mut Effects) {
         if let Some(peer) = self.peers.get_mut(&from).filter(|peer| peer.received < number) {
             peer.received = number;
-            Writer::new(&[], &mut out.writes).put(PEER, &from, peer);
+            out.writer().put(PEER, &from, peer);
         }
         self.send(from, Content::Received { number }, out);
     }
@@ -377,7 +373,7 @@ impl Server {
         let Row { group, parcel } = row.clone();
         self.send(peer, Content::Parcel { number, group, parcel }, out);
         if self.mutant == Some(Mutant::LossyOutbox) {
-            self.outboxes.acknowledge(peer, number, &mut Writer::new(&[], &mut out.writes));
+            self.outboxes.acknowledge(peer, number, &mut out.writer());
         }
     }
 
@@ -401,7 +397,6 @@ impl Server {
             return Err(Refused::Damaged(damaged));
         }
         let was_flushed = group.flushed().clone();
-        let start = [&prefix[..], &[0]].concat();
         let mut turn = turn(&mut **epochs, now, &self.view, &self.seen, &self.online, prefix, out);
         if let Err(refused) = take(group, &mut turn) {
             // What is refused leaves nothing behind, in the trees neither.
@@ -421,7 +416,9 @@ impl Server {
             epochs.let_go(group.flushed());
         }
         write_epochs(&mut **epochs, prefix, out);
-        let mut writer = Writer::new(&[], &mut out.writes);
+        let written = out.writes.range(prefix.clone()..).take_while(|(key, _)| key.starts_with(prefix));
+        let is_news = written.filter_map(|(key, _)| key.get(prefix.len())).any(|kind| Group::is_news(*kind));
+        let mut writer = out.writer();
         if is_back {
             self.queues.clear(name, &mut writer);
         }
@@ -438,12 +435,6 @@ impl Server {
         for (to, message) in sends {
             self.send(to, Content::Message { group: *name, message }, out);
         }
-        let written = out
-            .writes
-            .range(start.clone()..)
-            .take_while(|(key, _)| key.starts_with(&start[..start.len() - 1]));
-        let is_news =
-            written.filter_map(|(key, _)| key.get(start.len() - 1)).any(|kind| Group::is_news(*kind));
         self.note_work(name, is_news, now);
         Ok(())
     }

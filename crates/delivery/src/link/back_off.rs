@@ -1,6 +1,6 @@
 //! What comes and goes is believed later each time.
 
-use crate::ids::Millis;
+use crate::ids::{Millis, doubled};
 
 /// After it went away once, something must stay for a second before it counts, then for two, and so on.
 const FIRST: u64 = 1_000;
@@ -35,7 +35,7 @@ impl BackOff {
     pub(super) fn counts_from(&self) -> Option<Millis> {
         let hold = match self.flaps {
             0 => 0,
-            flaps => FIRST.checked_shl(flaps - 1).filter(|hold| flaps < 16 && *hold < LAST).unwrap_or(LAST),
+            flaps => doubled(FIRST, flaps - 1, LAST),
         };
         self.up_since.map(|since| since.after(hold))
     }

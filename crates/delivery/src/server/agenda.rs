@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ids::{GroupName, Millis};
+use crate::ids::{GroupName, Millis, doubled};
 
 /// So many groups are taken up together,
 const BATCH: usize = 64;
@@ -40,8 +40,7 @@ impl Agenda {
     /// It was tried, and there still is something to do.
     pub(super) fn again(&mut self, group: GroupName, now: Millis, delay: u64) {
         let tries = self.places.get(&group).map_or(0, |place| place.tries);
-        let pause = FIRST.checked_shl(tries).filter(|pause| tries < 16 && *pause < LAST).unwrap_or(LAST);
-        let at = now.after(pause).after(delay);
+        let at = now.after(doubled(FIRST, tries, LAST)).after(delay);
         self.put(group, Place { at, tries: tries.saturating_add(1), tried: Some(now) });
     }
 

@@ -10,7 +10,7 @@ use crate::frame::{Content, Position};
 use crate::group::Work;
 use crate::ids::{GroupName, Millis, ServerId};
 use crate::link::{LinkEvent, LinkOutput, Links, Reach};
-use crate::records::{Only, Writer};
+use crate::records::Only;
 use crate::roster::{BadRecord, Roster};
 
 /// A row of an outbox whose receipt does not come goes out again after this.
@@ -118,7 +118,7 @@ impl Server {
         let (view, live_before) = (links.view(), links.live_before());
         if self.live_before.as_ref() != Some(live_before) {
             let kept: Vec<_> = live_before.iter().copied().collect();
-            Writer::new(&[], &mut out.writes).put(LIVE_BEFORE, &Only, &kept);
+            out.writer().put(LIVE_BEFORE, &Only, &kept);
             self.live_before = Some(live_before.clone());
         }
         let awaited = links.awaited();

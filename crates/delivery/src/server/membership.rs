@@ -4,7 +4,6 @@ use super::{HEARD, PEER, Peer, RECORD, Server};
 use crate::effects::{Alarm, Effects};
 use crate::frame::{Content, Position};
 use crate::ids::{GroupName, Incarnation, Millis, ServerId};
-use crate::records::Writer;
 use crate::roster::{BadRecord, Change, Record, Roster, Taken};
 
 const HOUR: u64 = 3_600_000;
@@ -85,7 +84,7 @@ impl Server {
     }
 
     fn follow(&mut self, record: &Record, now: Millis, out: &mut Effects) {
-        Writer::new(&[], &mut out.writes).put(RECORD, &record.number, record);
+        out.writer().put(RECORD, &record.number, record);
         self.chain.push(record.clone());
         if let Change::Retire { server } = record.change {
             self.refuse(server, out);
@@ -105,7 +104,7 @@ impl Server {
         }
         let incarnation = self.peers.get(&server).map_or(0, |peer| peer.incarnation.0);
         let peer = Peer { incarnation: Incarnation(incarnation.saturating_add(1)), received: 0 };
-        let mut writer = Writer::new(&[], &mut out.writes);
+        let mut writer = out.writer();
         writer.put(PEER, &server, &peer);
         self.peers.insert(server, peer);
         self.outboxes.refuse(server, &mut writer);
@@ -143,6 +142,6 @@ impl Server {
 
     fn note_hour(&mut self, server: ServerId, now: Millis, out: &mut Effects) {
         self.heard.insert(server, now);
-        Writer::new(&[], &mut out.writes).put(HEARD, &server, &now);
+        out.writer().put(HEARD, &server, &now);
     }
 }
