@@ -126,10 +126,8 @@ fn put(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), Failure> {
 
 /// Deletes the key of a profile that is not here any more.
 pub fn forget(directory: &Path) -> Result<(), Failure> {
-    let next = directory.join(NEXT);
-    if next.is_dir() {
-        forget_in(&next)?;
-        fs::remove_dir(&next).map_err(failed("delete", &next))?;
+    if next(directory).is_some() {
+        give_up(directory)?;
     }
     forget_in(directory)
 }
@@ -178,7 +176,8 @@ pub fn give_up(directory: &Path) -> Result<(), Failure> {
     fs::remove_dir(&next).map_err(failed("delete", &next))
 }
 
-fn sync(directory: &Path) -> Result<(), Failure> {
+/// What was made, renamed or deleted in a directory is on the disk when this returns.
+pub fn sync(directory: &Path) -> Result<(), Failure> {
     if cfg!(unix) {
         let synced = fs::File::open(directory).and_then(|directory| directory.sync_all());
         synced.map_err(failed("write", directory))?;

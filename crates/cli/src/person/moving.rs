@@ -1,6 +1,6 @@
 //! `dmls export` and `dmls import`: a profile moves to another computer.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
@@ -214,11 +214,6 @@ impl<'a> Slip<'a> {
         }
         write_private(self.path, format!("{}\n", *text).as_bytes()).map_err(failed("write", self.path))?;
         let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        if cfg!(unix) {
-            let directory = directory.unwrap_or(Path::new("."));
-            let synced = File::open(directory).and_then(|directory| directory.sync_all());
-            synced.map_err(failed("write", directory))?;
-        }
-        Ok(())
+        key::sync(directory.unwrap_or(Path::new(".")))
     }
 }
