@@ -37,6 +37,6 @@ pub use group::{Damaged, Refused};
 pub use ids::{Ballot, Device, GroupName, Incarnation, MessageName, Millis, ServerId};
 pub use link::{Announcement, LinkEvent, LinkFrame, Reach};
 pub use message::{Candidate, Digest, Item, Message, Parcel, Testimony, Verdict};
-pub use records::{Kept, Writes};
+pub use records::{Kept, Writes, replay_into};
 pub use roster::{Approval, BadRecord, Change, Operator, Record, Roster, RosterHash};
 pub use server::{Input, Server, Status, kept_groups};

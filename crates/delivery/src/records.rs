@@ -10,6 +10,19 @@ pub type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 /// Everything that is kept.
 pub type Kept = BTreeMap<Vec<u8>, Vec<u8>>;
 
+/// Brings what is kept up to date, for stores in memory.
+pub fn replay_into<'w>(
+    kept: &mut Kept,
+    writes: impl IntoIterator<Item = (&'w Vec<u8>, &'w Option<Vec<u8>>)>,
+) {
+    for (key, value) in writes {
+        match value {
+            Some(value) => kept.insert(key.clone(), value.clone()),
+            None => kept.remove(key),
+        };
+    }
+}
+
 /// Which record: the kind, and for what it is.
 pub(crate) fn key(kind: u8, of: &impl Encode) -> Vec<u8> {
     let mut key = vec![kind];

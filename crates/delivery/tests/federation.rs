@@ -9,7 +9,7 @@ use dmls::{CipherSuite, CommitId, Provider, Suite};
 use dmls_delivery::{
     Alarm, BadRecord, Ballot, Body, Change, Commit, Content, Device, Effects, Epochs, Frame, GroupName,
     Incarnation, Input, Invalid, Item, Kept, LinkEvent, LinkFrame, Message, Millis, Operator, Ranking,
-    Record, Refused, Roster, Server, ServerId, Verdict,
+    Record, Refused, Roster, Server, ServerId, Verdict, replay_into,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
@@ -153,12 +153,7 @@ impl Federation {
         let disk = self.disks.get_mut(&me).unwrap();
         let sendable = effects
             .persist(|writes| {
-                for (key, value) in writes {
-                    match value {
-                        Some(value) => disk.insert(key.clone(), value.clone()),
-                        None => disk.remove(key),
-                    };
-                }
+                replay_into(disk, writes);
                 Ok::<_, ()>(())
             })
             .unwrap();

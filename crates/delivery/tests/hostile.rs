@@ -11,7 +11,7 @@ use dmls_delivery::{
     Announcement, Approval, Ballot, Body, Candidate, Change, Commit, Content, Device, Digest, Effects,
     Epochs, Frame, GroupName, Incarnation, Input, Invalid, Kept, LinkEvent, LinkFrame, Message, MessageName,
     Millis, Operator, Parcel, Position, Ranking, Record, Roster, RosterHash, Server, ServerId, Testimony,
-    Verdict,
+    Verdict, replay_into,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
@@ -59,12 +59,7 @@ fn commit(name: &[u8]) -> Commit {
 
 fn write(kept: &mut Kept, effects: Effects) -> usize {
     let sendable = effects.persist(|writes| {
-        for (key, value) in writes {
-            match value {
-                Some(value) => kept.insert(key.clone(), value.clone()),
-                None => kept.remove(key),
-            };
-        }
+        replay_into(kept, writes);
         Ok::<_, ()>(())
     });
     let sendable = sendable.unwrap();

@@ -9,7 +9,7 @@ use dmls::CommitId;
 use dmls_delivery::testing::{self, Mutant};
 use dmls_delivery::{
     Alarm, Content, Effects, Frame, GroupName, Input, Item, Kept, Message, MessageName, Millis, Parcel,
-    Server, ServerId, Status,
+    Server, ServerId, Status, replay_into,
 };
 
 use crate::client::{Client, Harm, Nature};
@@ -947,12 +947,7 @@ impl Machine {
 
 fn write(disk: &mut Kept, effects: Effects) -> (Vec<(ServerId, Frame)>, Vec<Alarm>) {
     let written = effects.persist(|writes| {
-        for (key, value) in writes {
-            match value {
-                Some(value) => disk.insert(key.clone(), value.clone()),
-                None => disk.remove(key),
-            };
-        }
+        replay_into(disk, writes);
         Ok::<_, std::convert::Infallible>(())
     });
     match written {

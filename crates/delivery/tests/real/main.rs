@@ -188,49 +188,44 @@ fn what_everybody_is_past_is_let_go() {
     assert!(!left.is_witness(&old, &device) && left.joiners(&old).is_empty());
 }
 
+/// Why no server takes a group.
+fn unfit(group_info: &[u8], tree: Option<Vec<u8>>) -> Option<Unfit> {
+    let (disk, known) = (Box::<world::Disk>::default(), Box::<world::Known>::default());
+    GroupEpochs::found(group_info, tree.as_deref(), disk, known).err()
+}
+
 #[test]
 fn groups_that_servers_cant_follow_are_refused() {
     use dmls::extension::{DeliveryKind, ForkChoiceRule};
     use dmls::{Group, NewGroupOptions};
     let mut world = World::new(1, &[0]);
     let fits = ruleset();
-    let mut unfit = |config: dmls::Config| {
+    let mut with = |config: dmls::Config| {
         let identity = &world.people[0].identity;
         let group = Group::create(identity, NewGroupOptions::default(), config, world::NOW, &mut world.rng);
         let founding = group.unwrap();
         let info = founding.group_info().unwrap().to_vec();
         let tree = founding.apply_unsaved().head().ratchet_tree();
-        GroupEpochs::found(
-            &info,
-            tree.as_deref(),
-            Box::<world::Disk>::default(),
-            Box::<world::Known>::default(),
-        )
-        .err()
+        unfit(&info, tree)
     };
-    assert_eq!(unfit(config(fits.clone())), None);
+    assert_eq!(with(config(fits.clone())), None);
     let other = dmls::extension::Ruleset { ruleset: b"others".to_vec(), ..fits.clone() };
-    assert_eq!(unfit(config(other)), Some(Unfit::Rules));
+    assert_eq!(with(config(other)), Some(Unfit::Rules));
     let folder = dmls::extension::Ruleset { delivery: DeliveryKind::FOLDER, ..fits.clone() };
-    assert_eq!(unfit(config(folder)), Some(Unfit::Delivery));
+    assert_eq!(with(config(folder)), Some(Unfit::Delivery));
     let removals = dmls::extension::Ruleset { fork_choice: ForkChoiceRule::REMOVALS_FIRST, ..fits.clone() };
-    assert_eq!(unfit(config(removals)), Some(Unfit::ForkChoice));
+    assert_eq!(with(config(removals)), Some(Unfit::ForkChoice));
     let private = dmls::Config { encrypt_handshake: true, ..config(fits.clone()) };
-    assert_eq!(unfit(private), Some(Unfit::Handshake));
-    assert_eq!(unfit(dmls::Config { ruleset: None, ..config(fits) }), Some(Unfit::Rules));
+    assert_eq!(with(private), Some(Unfit::Handshake));
+    assert_eq!(with(dmls::Config { ruleset: None, ..config(fits) }), Some(Unfit::Rules));
 
     // Later ones, of the same epoch too.
     let mut alone = World::new(1, &[0]);
     for world in [&mut alone, &mut six()] {
         let group = world.people[0].group();
         let (info, tree) = (group.head().group_info(world::NOW).unwrap(), group.head().ratchet_tree());
-        let late = GroupEpochs::found(
-            &info,
-            tree.as_deref(),
-            Box::<world::Disk>::default(),
-            Box::<world::Known>::default(),
-        );
-        assert_eq!(late.err(), Some(Unfit::NotFirst));
+        let late = unfit(&info, tree);
+        assert_eq!(late, Some(Unfit::NotFirst));
     }
     // A later one that does not say which commit made its epoch.
     let mut world = six();
@@ -244,13 +239,8 @@ fn groups_that_servers_cant_follow_are_refused() {
     };
     let info = world.resigned(&bundle, 1, &no_commit).group_info;
     let tree = world.people[0].group().head().ratchet_tree();
-    let late = GroupEpochs::found(
-        &info,
-        tree.as_deref(),
-        Box::<world::Disk>::default(),
-        Box::<world::Known>::default(),
-    );
-    assert_eq!(late.err(), Some(Unfit::NotFirst));
+    let late = unfit(&info, tree);
+    assert_eq!(late, Some(Unfit::NotFirst));
     // A founder of whom no server says that it is at home there.
     let (other, leaf) = (world::Signer::new(0, &mut world.rng), LeafIndex(0));
     let founder = &world.people[0].identity;
@@ -274,13 +264,8 @@ fn groups_that_servers_cant_follow_are_refused() {
         let founding = founding.unwrap();
         let info = founding.group_info().unwrap().to_vec();
         let tree = founding.apply_unsaved().head().ratchet_tree();
-        let homeless = GroupEpochs::found(
-            &info,
-            tree.as_deref(),
-            Box::<world::Disk>::default(),
-            Box::<world::Known>::default(),
-        );
-        assert_eq!(homeless.err(), Some(Unfit::Invalid(Invalid::Home { leaf, rule })));
+        let homeless = unfit(&info, tree);
+        assert_eq!(homeless, Some(Unfit::Invalid(Invalid::Home { leaf, rule })));
     }
     // A group is called by its first commit.
     let world = alone;

@@ -13,7 +13,7 @@ use dmls::{
 use dmls_delivery::{
     Body, Damaged, Device, Effects, Epochs, Frame, GroupEpochs, GroupName, Home, Input, Item, Kept,
     MessageName, Millis, RULES, Records, Refused, Server, ServerId, ServerKeys, Verdict, decode_bundle,
-    encode_bundle, kept_groups,
+    encode_bundle, kept_groups, replay_into,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
@@ -44,12 +44,7 @@ impl Disk {
     pub fn write(&self, effects: Effects) -> Vec<(ServerId, Frame)> {
         let mut kept = self.0.borrow_mut();
         let sendable = effects.persist(|writes| {
-            for (key, value) in writes {
-                match value {
-                    Some(value) => kept.insert(key.clone(), value.clone()),
-                    None => kept.remove(key),
-                };
-            }
+            replay_into(&mut kept, writes);
             Ok::<_, ()>(())
         });
         let sendable = sendable.unwrap();

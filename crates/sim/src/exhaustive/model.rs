@@ -9,7 +9,7 @@ use dmls::CommitId;
 use dmls_delivery::testing::{self, Glimpse, Mutant};
 use dmls_delivery::{
     Alarm, Ballot, Content, Effects, Frame, GroupName, Incarnation, Input, Kept, Message, Millis, Server,
-    ServerId, Verdict,
+    ServerId, Verdict, replay_into,
 };
 
 use super::bounds::Bounds;
@@ -317,12 +317,8 @@ fn frame_of(from: usize, content: Content) -> Frame {
 /// Writes what belongs to groups, and gives what may be sent then.
 fn write(kept: &mut Kept, effects: Effects) -> Result<Vec<(ServerId, Frame)>, Violation> {
     let sendable = effects.persist(|writes| {
-        for (key, value) in writes.iter().filter(|(key, _)| key.first() == Some(&RECORDS_OF_GROUPS)) {
-            match value {
-                Some(value) => kept.insert(key.clone(), value.clone()),
-                None => kept.remove(key),
-            };
-        }
+        let of_groups = writes.iter().filter(|(key, _)| key.first() == Some(&RECORDS_OF_GROUPS));
+        replay_into(kept, of_groups);
         Ok::<_, Violation>(())
     })?;
     let is_forked = sendable.alarms.iter().any(|alarm| matches!(alarm, Alarm::FinalFork(_)));
