@@ -2,22 +2,24 @@
 
 mod agenda;
 mod federation;
+mod input;
 mod membership;
+mod status;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use dmls::CommitId;
-
 use self::agenda::Agenda;
+pub use self::input::Input;
+pub use self::status::Status;
 use crate::codec::record;
-use crate::commit::{Body, Commit, Epochs, Joiner};
+use crate::commit::{Commit, Epochs};
 use crate::effects::{Alarm, Effects};
 use crate::frame::{Content, Frame};
-use crate::group::{Damaged, GENESIS, Group, Refused, Turn};
-use crate::ids::{Device, GroupName, Incarnation, MessageName, Millis, ServerId};
-use crate::link::{LinkEvent, Links};
-use crate::message::{Item, Verdict};
+use crate::group::{Damaged, GENESIS, Group, Refused, Turn, is_news};
+use crate::ids::{Device, GroupName, Incarnation, Millis, ServerId};
+use crate::link::Links;
+use crate::message::Item;
 use crate::mutant::Mutant;
 use crate::outbox::{Outboxes, Row};
 use crate::queue::{Queued, Queues};
@@ -32,72 +34,6 @@ const EPOCHS: u8 = b'e';
 const LIVE_BEFORE: u8 = b'l';
 const RECORD: u8 = b'r';
 const HEARD: u8 = b'h';
-
-/// What happens to a server.
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// A frame of another server.
-    Frame(Frame),
-    /// Something happens on a link to a neighbour.
-    Link(LinkEvent),
-    /// It is time: [`Server::next_wake`] said so.
-    Tick,
-    /// The link to a peer has room: its outbox may go on.
-    Ship(ServerId),
-    /// It is time to run a ballot of a group.
-    Start(GroupName),
-    /// It is time to ask again after a restore.
-    GoOnRecovering(GroupName),
-    /// A device submits a commit.
-    Submit {
-        /// In which group.
-        group: GroupName,
-        /// Who.
-        device: Device,
-        /// What.
-        body: Body,
-    },
-    /// A device says whether it could process a commit.
-    Testify {
-        /// In which group.
-        group: GroupName,
-        /// Who.
-        device: Device,
-        /// Which commit.
-        commit: CommitId,
-        /// Whether.
-        verdict: Verdict,
-    },
-    /// A device sends a message of an application.
-    Post {
-        /// In which group.
-        group: GroupName,
-        /// Who.
-        device: Device,
-        /// The message's name.
-        message: MessageName,
-        /// The epoch in which it was encrypted.
-        epoch: CommitId,
-        /// The message.
-        bytes: Vec<u8>,
-    },
-    /// A device that met a new incarnation of its server gives it what it holds.
-    Teach {
-        /// In which group.
-        group: GroupName,
-        /// Certified commits, parents first.
-        bodies: Vec<Body>,
-        /// The last that is final.
-        finalized: Option<CommitId>,
-    },
-    /// A device has taken in its queue up to a number.
-    Acknowledge {
-        /// Who.
-        device: Device,
-        /// Up to where.
-        up_to: u64,
-    },
-}
 
 /// What is known of another server.
 #[derive(Clone, Copy, Debug)]
@@ -417,7 +353,7 @@ impl Server {
         }
         write_epochs(&mut **epochs, prefix, out);
         let written = out.writes.range(prefix.clone()..).take_while(|(key, _)| key.starts_with(prefix));
-        let is_news = written.filter_map(|(key, _)| key.get(prefix.len())).any(|kind| Group::is_news(*kind));
+        let is_news = written.filter_map(|(key, _)| key.get(prefix.len())).any(|kind| is_news(*kind));
         let mut writer = out.writer();
         if is_back {
             self.queues.clear(name, &mut writer);
@@ -519,53 +455,6 @@ impl fmt::Debug for Server {
             .field("me", &self.me)
             .field("incarnation", &self.incarnation)
             .finish_non_exhaustive()
-    }
-}
-
-/// How a group stands at a server.
-pub struct Status<'a> {
-    entry: &'a Entry,
-}
-
-impl Status<'_> {
-    /// The head.
-    pub fn head(&self) -> CommitId {
-        self.entry.group.head(&*self.entry.epochs)
-    }
-
-    /// The last final commit.
-    pub fn finalized(&self) -> &CommitId {
-        self.entry.group.finalized()
-    }
-
-    /// No message of an older epoch is under way.
-    pub fn flushed(&self) -> &CommitId {
-        self.entry.group.flushed()
-    }
-
-    /// Whether it waits for others after a restore.
-    pub fn is_recovering(&self) -> bool {
-        self.entry.group.is_recovering()
-    }
-
-    /// Whether a ballot of this server is under way.
-    pub fn is_busy(&self) -> bool {
-        self.entry.group.is_busy()
-    }
-
-    /// A commit as it was submitted, for who is to process it or to join by it. Of the first there is none.
-    pub fn body(&self, commit: &CommitId) -> Option<&Body> {
-        self.entry.group.body(commit)
-    }
-
-    /// For whom the Welcome of a commit is.
-    pub fn joiners(&self, commit: &CommitId) -> Vec<Joiner> {
-        self.entry.epochs.joiners(commit)
-    }
-
-    /// Certified commits, in no order.
-    pub fn certified(&self) -> impl Iterator<Item = &CommitId> {
-        self.entry.group.certified()
     }
 }
 

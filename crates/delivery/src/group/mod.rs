@@ -22,6 +22,7 @@ use self::ballots::Running;
 pub use self::clients::Refused;
 pub use self::state::Damaged;
 use self::state::State;
+pub(crate) use self::state::is_news;
 pub(crate) use self::state::kind::GENESIS;
 pub(crate) use self::work::Work;
 use crate::commit::{Body, Commit, Epochs};

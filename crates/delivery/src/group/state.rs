@@ -27,7 +27,7 @@ pub(crate) mod kind {
 }
 
 /// Whether a record of a kind says something new of the group: promises and votes come with every ballot.
-pub(super) fn is_news(kind: u8) -> bool {
+pub(crate) fn is_news(kind: u8) -> bool {
     kind != kind::PROMISED && kind != kind::CANDIDATE
 }
 

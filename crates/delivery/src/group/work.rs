@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Group, state};
+use super::Group;
 use crate::commit::Epochs;
 use crate::ids::ServerId;
 
@@ -48,10 +48,5 @@ impl Group {
     /// R of the head.
     pub(crate) fn head_servers(&self, epochs: &dyn Epochs) -> &BTreeSet<ServerId> {
         self.servers(&self.walk(epochs).head)
-    }
-
-    /// Whether a record says something new, by its kind.
-    pub(crate) fn is_news(kind: u8) -> bool {
-        state::is_news(kind)
     }
 }
